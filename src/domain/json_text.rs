@@ -1,0 +1,187 @@
+//! JSON text that is kept as it came: numbers to the last digit, keys in their order.
+//!
+//! [`compact`] takes text that serde_json has already found well-formed (a `RawValue`), removes
+//! the white space between tokens and refuses what would break readers further on: too deep, too
+//! many values, a NUL, half a surrogate pair.
+
+use thiserror::Error;
+
+/// Deepest nesting of a JSON value that is stored.
+pub const MAX_JSON_DEPTH: usize = 64;
+/// Most values (of any kind) inside one JSON value that is stored.
+pub const MAX_JSON_NODES: usize = 100_000;
+
+/// Why a well-formed JSON text is refused.
+#[derive(Debug, Error, PartialEq, Eq, Clone, Copy)]
+pub enum JsonTextError {
+    /// More levels than [`MAX_JSON_DEPTH`].
+    #[error("is nested deeper than {MAX_JSON_DEPTH} levels")]
+    TooDeep,
+    /// More values than [`MAX_JSON_NODES`].
+    #[error("holds more than {MAX_JSON_NODES} values")]
+    TooMany,
+    /// A `\u0000`.
+    #[error("holds a NUL character")]
+    Nul,
+    /// Half of a surrogate pair.
+    #[error("holds an unpaired surrogate")]
+    Surrogate,
+    /// Not JSON after all.
+    #[error("is not JSON")]
+    Malformed,
+}
+
+/// Appends `text` to `out` without the white space between tokens.
+///
+/// # Errors
+/// [`JsonTextError`]; `out` then holds a part of the text.
+pub fn compact(text: &str, out: &mut String) -> Result<(), JsonTextError> {
+    let bytes = text.as_bytes();
+    let mut depth = 0_usize;
+    let mut nodes = 1_usize;
+    let mut start = 0;
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        match byte {
+            b'"' => {
+                at = end_of_string(bytes, at + 1)?;
+                continue;
+            }
+            b' ' | b'\t' | b'\n' | b'\r' => {
+                out.push_str(text.get(start..at).ok_or(JsonTextError::Malformed)?);
+                start = at + 1;
+            }
+            b'{' | b'[' => {
+                depth += 1;
+                if depth > MAX_JSON_DEPTH {
+                    return Err(JsonTextError::TooDeep);
+                }
+                nodes += 1;
+            }
+            b'}' | b']' => depth = depth.checked_sub(1).ok_or(JsonTextError::Malformed)?,
+            b',' => nodes += 1,
+            _ => {}
+        }
+        if nodes > MAX_JSON_NODES {
+            return Err(JsonTextError::TooMany);
+        }
+        at += 1;
+    }
+    out.push_str(text.get(start..).ok_or(JsonTextError::Malformed)?);
+    Ok(())
+}
+
+/// Index after the closing quote of the string whose first character is at `at`.
+fn end_of_string(bytes: &[u8], mut at: usize) -> Result<usize, JsonTextError> {
+    loop {
+        match bytes.get(at) {
+            None => return Err(JsonTextError::Malformed),
+            Some(b'"') => return Ok(at + 1),
+            Some(b'\\') => at = end_of_escape(bytes, at)?,
+            Some(_) => at += 1,
+        }
+    }
+}
+
+/// Index after the escape whose backslash is at `at`; a surrogate pair counts as one escape.
+fn end_of_escape(bytes: &[u8], at: usize) -> Result<usize, JsonTextError> {
+    if bytes.get(at + 1) != Some(&b'u') {
+        return Ok(at + 2);
+    }
+    match hex4(bytes, at + 2)? {
+        0 => Err(JsonTextError::Nul),
+        0xD800..=0xDBFF => {
+            let paired = bytes.get(at + 6) == Some(&b'\\')
+                && bytes.get(at + 7) == Some(&b'u')
+                && matches!(hex4(bytes, at + 8)?, 0xDC00..=0xDFFF);
+            if paired { Ok(at + 12) } else { Err(JsonTextError::Surrogate) }
+        }
+        0xDC00..=0xDFFF => Err(JsonTextError::Surrogate),
+        _ => Ok(at + 6),
+    }
+}
+
+fn hex4(bytes: &[u8], at: usize) -> Result<u32, JsonTextError> {
+    let digits = bytes.get(at..at + 4).and_then(|d| std::str::from_utf8(d).ok());
+    digits.and_then(|d| u32::from_str_radix(d, 16).ok()).ok_or(JsonTextError::Malformed)
+}
+
+/// Appends `text` as a JSON string, quotes included.
+pub fn push_string(text: &str, out: &mut String) {
+    out.push('"');
+    let mut start = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        let escape = match byte {
+            b'"' => "\\\"",
+            b'\\' => "\\\\",
+            b'\n' => "\\n",
+            b'\r' => "\\r",
+            b'\t' => "\\t",
+            0..=0x1f => {
+                out.push_str(text.get(start..at).unwrap_or_default());
+                out.push_str(&format!("\\u{byte:04x}"));
+                start = at + 1;
+                continue;
+            }
+            _ => continue,
+        };
+        // Only ASCII bytes reach this point, so both cuts fall on character boundaries.
+        out.push_str(text.get(start..at).unwrap_or_default());
+        out.push_str(escape);
+        start = at + 1;
+    }
+    out.push_str(text.get(start..).unwrap_or_default());
+    out.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn compacted(text: &str) -> Result<String, JsonTextError> {
+        let mut out = String::new();
+        compact(text, &mut out).map(|()| out)
+    }
+
+    #[test]
+    fn keeps_everything_but_white_space() {
+        let text = "{ \"b\" : [ 1.0 , 12345678901234567890123 ],\n\t\"a b\\\" \" : \"x  y\" }";
+        assert_eq!(
+            compacted(text).expect("compact"),
+            "{\"b\":[1.0,12345678901234567890123],\"a b\\\" \":\"x  y\"}"
+        );
+    }
+
+    #[test]
+    fn refuses_what_breaks_readers() {
+        assert_eq!(compacted(r#""\ud83d\ude00""#).expect("pair"), r#""\ud83d\ude00""#);
+        assert_eq!(compacted(r#""\ud83d""#), Err(JsonTextError::Surrogate));
+        assert_eq!(compacted(r#""\ud83dx\ude00""#), Err(JsonTextError::Surrogate));
+        assert_eq!(compacted(r#""\ude00""#), Err(JsonTextError::Surrogate));
+        assert_eq!(compacted(r#"["\u0000"]"#), Err(JsonTextError::Nul));
+        assert_eq!(compacted(r#""\\u0000""#).expect("escaped backslash"), r#""\\u0000""#);
+        let deep = format!("{}{}", "[".repeat(65), "]".repeat(65));
+        assert_eq!(compacted(&deep), Err(JsonTextError::TooDeep));
+        let many = format!("[{}0]", "0,".repeat(100_001));
+        assert_eq!(compacted(&many), Err(JsonTextError::TooMany));
+    }
+
+    proptest! {
+        #[test]
+        fn strings_survive(text in any::<String>()) {
+            let mut out = String::new();
+            push_string(&text, &mut out);
+            prop_assert_eq!(serde_json::from_str::<String>(&out).expect("json"), text);
+        }
+
+        #[test]
+        fn values_survive(keys in proptest::collection::vec("[^\\x00]{0,8}", 0..8)) {
+            let value = Value::Array(keys.into_iter().map(|k| serde_json::json!({k.clone(): [k, 1, null]})).collect());
+            let pretty = serde_json::to_string_pretty(&value).expect("json");
+            prop_assert_eq!(compacted(&pretty).expect("compact"), serde_json::to_string(&value).expect("json"));
+        }
+    }
+}

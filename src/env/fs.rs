@@ -1,0 +1,179 @@
+//! Files and folders, injected: what the log and the local storage need of a file system, and
+//! what each call promises across a power loss.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// How a file is opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OpenMode {
+    /// An existing file, for reading.
+    Read,
+    /// An existing file, for reading and writing.
+    Write,
+    /// A new file, for reading and writing; an error where it exists.
+    CreateNew,
+}
+
+/// What kind of thing a path names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FileKind {
+    /// A regular file.
+    File,
+    /// A folder.
+    Dir,
+    /// Anything else: a link, a socket. The store touches none of them.
+    Other,
+}
+
+/// One entry of a folder.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DirEntry {
+    /// Its name, where it is UTF-8; other names are not the store's and are left out.
+    pub name: String,
+    /// What it is.
+    pub kind: FileKind,
+}
+
+/// What a file looks like from outside.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stat {
+    /// Bytes.
+    pub len: u64,
+    /// Changes whenever the file is replaced or written: made of inode, size and time.
+    pub version: u128,
+}
+
+/// An open file. Offsets are bytes from its start.
+pub trait File: Send + Sync {
+    /// Reads exactly `buf.len()` bytes; `UnexpectedEof` where the file is shorter.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()>;
+    /// Writes all bytes. Survives nothing until [`File::sync_data`] returns.
+    ///
+    /// # Errors
+    /// Whatever the file system says; some of the bytes may have been written.
+    fn write_all_at(&self, buf: &[u8], offset: u64) -> io::Result<()>;
+    /// Makes contents and length survive power loss. After an error nothing is known of what
+    /// was written since the last success; it must not be called again to find out.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    fn sync_data(&self) -> io::Result<()>;
+    /// Cuts or extends the file. Survives nothing until [`File::sync_data`] returns.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Reserves space, so that later writes below `len` do not run out of it; the file's length
+    /// becomes `len` and what was not written reads as zeros.
+    ///
+    /// # Errors
+    /// `StorageFull` where the space is not there.
+    fn allocate(&self, len: u64) -> io::Result<()>;
+    /// The file's length in bytes.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    fn len(&self) -> io::Result<u64>;
+    /// Whether the file has no bytes.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+    /// Takes the file's exclusive lock without waiting; held until the file is dropped. `false`
+    /// where somebody else holds it.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    fn try_lock(&self) -> io::Result<bool>;
+}
+
+/// Folders and names.
+pub trait FileSystem: Send + Sync {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// `NotFound`, `AlreadyExists`, or whatever the file system says.
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>>;
+    /// Makes a folder and its missing parents; each new one survives power loss on return.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    fn create_dir_all(&self, path: &Path) -> io::Result<()>;
+    /// Renames, replacing what bears the new name. Survives once the folders of both names are
+    /// synced.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file. Survives once its folder is synced.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+    /// Removes an empty folder.
+    ///
+    /// # Errors
+    /// Whatever the file system says; an error where it is not empty.
+    fn remove_dir(&self, path: &Path) -> io::Result<()>;
+    /// Makes the names in a folder survive power loss.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    /// The entries of a folder, by name; empty where the folder does not exist.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>>;
+    /// Length and version; `NotFound` where there is no such file.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    fn stat(&self, path: &Path) -> io::Result<Stat>;
+
+    /// Reads a whole file.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let file = self.open(path, OpenMode::Read)?;
+        let len = usize::try_from(file.len()?).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        let mut bytes = vec![0; len];
+        file.read_exact_at(&mut bytes, 0)?;
+        Ok(bytes)
+    }
+
+    /// Replaces a file: temporary name, write, sync, rename, sync of the folder. On return the
+    /// new contents survive power loss; on error the old contents are still there, whole.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let folder = path.parent().map_or_else(PathBuf::new, Path::to_path_buf);
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let temporary = folder.join(format!(".{name}.tmp"));
+        let written = (|| {
+            match self.remove_file(&temporary) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+                _ => {}
+            }
+            let file = self.open(&temporary, OpenMode::CreateNew)?;
+            file.write_all_at(bytes, 0)?;
+            file.sync_data()?;
+            self.rename(&temporary, path)
+        })();
+        if let Err(e) = written {
+            // The temporary name is nobody's; leaving it behind on a second error harms nothing.
+            let _ = self.remove_file(&temporary);
+            return Err(e);
+        }
+        self.sync_dir(&folder)
+    }
+}

@@ -1,0 +1,21 @@
+//! audience-store: a durable, per-user store of audiences, platforms and distributions in plain
+//! Parquet files, served over REST. `ARCHITECTURE.md` has the map.
+
+#![deny(missing_docs, unsafe_code)]
+#![deny(clippy::all)]
+#![warn(clippy::pedantic)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::todo,
+        clippy::unimplemented
+    )
+)]
+#![allow(clippy::module_name_repetitions, clippy::must_use_candidate)]
+
+pub mod domain;
+pub mod env;
