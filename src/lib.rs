@@ -19,3 +19,4 @@
 
 pub mod domain;
 pub mod env;
+pub mod storage;

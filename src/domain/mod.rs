@@ -1,15 +1,22 @@
 //! What is stored and under which names. No I/O, no actix, no arrow.
 
+mod cursor;
+mod filter;
+pub mod input;
 pub mod json_text;
 pub mod object;
 mod partition_key;
+mod patch;
 mod record_id;
 mod row;
 mod table;
 mod time;
 mod user_id;
 
+pub use cursor::{CursorError, ListIdentity, Position};
+pub use filter::{Filter, FilterError};
 pub use partition_key::PartitionKey;
+pub use patch::Patch;
 pub use record_id::{MAX_RECORD_ID_BYTES, RecordId, RecordIdError};
 pub use row::{Cell, Row, RowBuilder};
 pub use table::{Column, JsonShape, Kind, Partitioning, Table, TableSpec};

@@ -62,33 +62,7 @@ impl Row {
     /// and the like) and sealed ones are `Null` here.
     #[must_use]
     pub fn cell(&self, index: usize) -> Cell<'_> {
-        if index >= 32 || self.present & (1 << index) == 0 {
-            return Cell::Null;
-        }
-        let (Some(&slot), Some(column)) =
-            (self.slots.get(index), self.table.spec().columns.get(index))
-        else {
-            return Cell::Null;
-        };
-        match column.kind {
-            Kind::Int64 => Cell::Int(slot.cast_signed()),
-            Kind::Double => Cell::Double(f64::from_bits(slot)),
-            Kind::Timestamp => Cell::Time(Micros::new(slot.cast_signed())),
-            Kind::Text | Kind::Enum(_) => Cell::Text(self.slice(slot)),
-            Kind::TextList { .. } | Kind::Json(_) | Kind::Extra => Cell::Json(self.slice(slot)),
-            Kind::Id
-            | Kind::UserId
-            | Kind::CreatedAt
-            | Kind::UpdatedAt
-            | Kind::Version
-            | Kind::Sealed => Cell::Null,
-        }
-    }
-
-    fn slice(&self, slot: u64) -> &str {
-        let start = (slot >> 32) as usize;
-        let len = (slot & 0xffff_ffff) as usize;
-        self.text.get(start..start + len).unwrap_or_default()
+        cell_at(self.table, self.present, &self.slots, &self.text, index)
     }
 
     /// The value of a text column by name.
@@ -205,6 +179,33 @@ impl Row {
     }
 }
 
+fn cell_at<'a>(table: Table, present: u32, slots: &[u64], text: &'a str, index: usize) -> Cell<'a> {
+    if index >= 32 || present & (1 << index) == 0 {
+        return Cell::Null;
+    }
+    let (Some(&slot), Some(column)) = (slots.get(index), table.spec().columns.get(index)) else {
+        return Cell::Null;
+    };
+    let slice = || {
+        let start = (slot >> 32) as usize;
+        let len = (slot & 0xffff_ffff) as usize;
+        text.get(start..start + len).unwrap_or_default()
+    };
+    match column.kind {
+        Kind::Int64 => Cell::Int(slot.cast_signed()),
+        Kind::Double => Cell::Double(f64::from_bits(slot)),
+        Kind::Timestamp => Cell::Time(Micros::new(slot.cast_signed())),
+        Kind::Text | Kind::Enum(_) => Cell::Text(slice()),
+        Kind::TextList { .. } | Kind::Json(_) | Kind::Extra => Cell::Json(slice()),
+        Kind::Id
+        | Kind::UserId
+        | Kind::CreatedAt
+        | Kind::UpdatedAt
+        | Kind::Version
+        | Kind::Sealed => Cell::Null,
+    }
+}
+
 fn push_time(at: Micros, out: &mut String) {
     use std::fmt::Write;
     // Writing to a String cannot fail.
@@ -261,6 +262,12 @@ impl RowBuilder {
     /// Sets or removes the sealed credentials.
     pub fn set_sealed(&mut self, sealed: Option<Box<[u8]>>) {
         self.sealed = sealed;
+    }
+
+    /// The value of the column at `index`, as [`Row::cell`] gives it.
+    #[must_use]
+    pub fn cell(&self, index: usize) -> Cell<'_> {
+        cell_at(self.table, self.present, &self.slots, &self.text, index)
     }
 
     /// Whether a column has a value.

@@ -1,0 +1,293 @@
+//! What a client sent, checked once: bytes in, domain values out. Nothing downstream validates
+//! again.
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+use thiserror::Error;
+
+use super::json_text::compact;
+use super::object::ObjectFields;
+use super::patch::Patch;
+use super::{Cell, JsonShape, Kind, Micros, RecordId, Row, Table};
+
+/// Which rule an input breaks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum InputErrorKind {
+    /// The body is not one JSON object.
+    Malformed,
+    /// A required field is missing, null or blank.
+    Missing,
+    /// A field holds what it must not.
+    Invalid,
+    /// Credentials came, and this server cannot seal them.
+    Credentials,
+}
+
+/// Why an input is refused, for a person, and where.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[error("{message}")]
+pub struct InputError {
+    /// Which rule.
+    pub kind: InputErrorKind,
+    /// What is wrong, for a person.
+    pub message: String,
+    /// JSON pointer to the field; empty for the body itself.
+    pub pointer: String,
+}
+
+impl InputError {
+    /// A field that is missing.
+    #[must_use]
+    pub fn missing(field: &str) -> Self {
+        Self {
+            kind: InputErrorKind::Missing,
+            message: format!("Missing required field: {field}"),
+            pointer: format!("/{field}"),
+        }
+    }
+
+    /// A field whose value breaks a rule: `Invalid value for <field>: <rule>`.
+    #[must_use]
+    pub fn invalid(field: &str, rule: impl std::fmt::Display) -> Self {
+        Self {
+            kind: InputErrorKind::Invalid,
+            message: format!("Invalid value for {field}: {rule}"),
+            pointer: pointer_to(field),
+        }
+    }
+
+    fn malformed(message: impl Into<String>) -> Self {
+        Self { kind: InputErrorKind::Malformed, message: message.into(), pointer: String::new() }
+    }
+}
+
+/// The JSON pointer to a top-level field (RFC 6901).
+fn pointer_to(field: &str) -> String {
+    format!("/{}", field.replace('~', "~0").replace('/', "~1"))
+}
+
+/// The parsed top level of a request body.
+pub struct Body<'a>(ObjectFields<'a>);
+
+impl<'a> Body<'a> {
+    /// Parses a body: one JSON object, each field at most once.
+    ///
+    /// # Errors
+    /// [`InputErrorKind::Malformed`] otherwise.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, InputError> {
+        let text = std::str::from_utf8(bytes)
+            .map_err(|_| InputError::malformed("The body is not UTF-8"))?;
+        let fields: ObjectFields<'_> = serde_json::from_str(text).map_err(|e| {
+            InputError::malformed(format!(
+                "The body is not a JSON object (line {}, column {})",
+                e.line(),
+                e.column()
+            ))
+        })?;
+        for (index, (name, _)) in fields.0.iter().enumerate() {
+            if fields.0.iter().take(index).any(|(earlier, _)| earlier == name) {
+                return Err(InputError {
+                    kind: InputErrorKind::Invalid,
+                    message: format!("Field sent twice: {name}"),
+                    pointer: pointer_to(name),
+                });
+            }
+        }
+        Ok(Self(fields))
+    }
+
+    /// A top-level text field; `None` where it is absent or null.
+    ///
+    /// # Errors
+    /// [`InputErrorKind::Invalid`] where it holds something else.
+    pub fn text(&self, field: &str) -> Result<Option<Cow<'a, str>>, InputError> {
+        match self.0.0.iter().find(|(name, _)| name == field) {
+            Some((_, value)) if value.get() != "null" => parse_text(field, value).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// The body as a patch of a record of `table`.
+    ///
+    /// # Errors
+    /// The first field that breaks a rule.
+    pub fn patch(&self, table: Table) -> Result<Patch, InputError> {
+        let spec = table.spec();
+        let mut patch = Patch::new(table);
+        let mut extra: Vec<(&str, String)> = Vec::new();
+        for (name, value) in &self.0.0 {
+            match spec.column(name).filter(|(_, c)| c.kind != Kind::Extra) {
+                Some((index, column)) => set_column(&mut patch, index, name, column.kind, value)?,
+                None => extra.push((name, compacted(name, value)?)),
+            }
+        }
+        if !extra.is_empty() {
+            let fields = extra.iter().map(|(n, v)| (*n, v.as_str()));
+            patch.set_extra(&super::object::merged(None, fields));
+        }
+        Ok(patch)
+    }
+}
+
+fn set_column(
+    patch: &mut Patch,
+    index: usize,
+    name: &str,
+    kind: Kind,
+    value: &RawValue,
+) -> Result<(), InputError> {
+    let null = value.get() == "null";
+    match kind {
+        Kind::Id if !null => {
+            let id = RecordId::checked(&parse_text(name, value)?)
+                .map_err(|e| InputError::invalid(name, e))?;
+            patch.id = Some(id);
+        }
+        Kind::UserId if !null => patch.user_id = Some(parse_text(name, value)?.into_owned()),
+        Kind::CreatedAt if !null => patch.created_at = Some(parse_time(name, value)?),
+        Kind::UpdatedAt if !null => patch.updated_at = Some(parse_time(name, value)?),
+        Kind::Version if !null => patch.version = Some(parse_int(name, value)?),
+        Kind::Sealed if !null => {
+            let mut text = String::new();
+            compact(value.get(), &mut text).map_err(|e| InputError::invalid(name, e))?;
+            patch.credentials = Some(text);
+        }
+        Kind::Id
+        | Kind::UserId
+        | Kind::CreatedAt
+        | Kind::UpdatedAt
+        | Kind::Version
+        | Kind::Sealed => {}
+        _ if null => patch.set(index, Cell::Null),
+        _ => set_value(patch, index, name, kind, value)?,
+    }
+    Ok(())
+}
+
+fn set_value(
+    patch: &mut Patch,
+    index: usize,
+    name: &str,
+    kind: Kind,
+    value: &RawValue,
+) -> Result<(), InputError> {
+    match kind {
+        Kind::Enum(allowed) => {
+            let text = parse_text(name, value)?;
+            if !allowed.contains(&text.as_ref()) {
+                let rule = format!("must be one of {}", allowed.join(", "));
+                return Err(InputError::invalid(name, rule));
+            }
+            patch.set(index, Cell::Text(&text));
+        }
+        Kind::Timestamp => patch.set(index, Cell::Time(parse_time(name, value)?)),
+        Kind::Int64 => patch.set(index, Cell::Int(parse_int(name, value)?)),
+        Kind::Double => patch.set(index, Cell::Double(parse_double(name, value)?)),
+        Kind::TextList { numbers } => {
+            patch.set(index, Cell::Json(&parse_list(name, value, numbers)?));
+        }
+        Kind::Json(shape) => {
+            let text = compacted(name, value)?;
+            let rule = match (shape, text.as_bytes().first()) {
+                (JsonShape::Array, Some(b'[')) | (JsonShape::Object, Some(b'{')) => None,
+                (JsonShape::Any, _) => None,
+                (JsonShape::Array, _) => Some("must be a JSON array"),
+                (JsonShape::Object, _) => Some("must be a JSON object"),
+            };
+            if let Some(rule) = rule {
+                return Err(InputError::invalid(name, rule));
+            }
+            patch.set(index, Cell::Json(&text));
+        }
+        _ => patch.set(index, Cell::Text(&parse_text(name, value)?)),
+    }
+    Ok(())
+}
+
+fn compacted(name: &str, value: &RawValue) -> Result<String, InputError> {
+    let mut text = String::with_capacity(value.get().len());
+    compact(value.get(), &mut text).map_err(|e| InputError::invalid(name, e))?;
+    Ok(text)
+}
+
+fn parse_text<'a>(name: &str, value: &'a RawValue) -> Result<Cow<'a, str>, InputError> {
+    let raw = value.get();
+    let plain =
+        raw.strip_prefix('"').and_then(|r| r.strip_suffix('"')).filter(|r| !r.contains('\\'));
+    if let Some(plain) = plain {
+        return Ok(Cow::Borrowed(plain));
+    }
+    let text: String = serde_json::from_str(raw)
+        .map_err(|_| InputError::invalid(name, "must be a text without unpaired surrogates"))?;
+    if text.contains('\0') {
+        return Err(InputError::invalid(name, "holds a NUL character"));
+    }
+    Ok(Cow::Owned(text))
+}
+
+/// Reads an instant out of a JSON value.
+///
+/// # Errors
+/// [`InputErrorKind::Invalid`] where it is not one.
+pub(super) fn parse_time(name: &str, value: &RawValue) -> Result<Micros, InputError> {
+    let text = parse_text(name, value)?;
+    Micros::parse(&text).map_err(|e| InputError::invalid(name, e))
+}
+
+/// Reads a whole number, not negative; `5.0` is one.
+///
+/// # Errors
+/// [`InputErrorKind::Invalid`] where it is not one.
+pub(super) fn parse_int(name: &str, value: &RawValue) -> Result<i64, InputError> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let number = value.get().parse::<i64>().ok().or_else(|| {
+        let double: f64 = serde_json::from_str(value.get()).ok()?;
+        #[allow(clippy::cast_possible_truncation, reason = "whole and below 2^53")]
+        (double.fract() == 0.0 && double.abs() <= EXACT).then_some(double as i64)
+    });
+    match number {
+        Some(number) if number >= 0 => Ok(number),
+        _ => Err(InputError::invalid(name, "must be a whole number, not negative")),
+    }
+}
+
+/// Reads a number.
+///
+/// # Errors
+/// [`InputErrorKind::Invalid`] where it is not one.
+pub(super) fn parse_double(name: &str, value: &RawValue) -> Result<f64, InputError> {
+    serde_json::from_str::<f64>(value.get())
+        .ok()
+        .filter(|d| d.is_finite())
+        .ok_or_else(|| InputError::invalid(name, "must be a number"))
+}
+
+fn parse_list(name: &str, value: &RawValue, numbers: bool) -> Result<String, InputError> {
+    let rule =
+        if numbers { "must be a list of texts or numbers" } else { "must be a list of texts" };
+    let elements: Vec<&RawValue> =
+        serde_json::from_str(value.get()).map_err(|_| InputError::invalid(name, rule))?;
+    for (index, element) in elements.iter().enumerate() {
+        let fits = match element.get().as_bytes().first() {
+            Some(b'"') => true,
+            Some(b'-' | b'0'..=b'9') => numbers,
+            _ => false,
+        };
+        if !fits {
+            let mut error = InputError::invalid(name, rule);
+            error.pointer = format!("{}/{index}", error.pointer);
+            return Err(error);
+        }
+    }
+    compacted(name, value)
+}
+
+/// A patch's row for tests.
+#[cfg(test)]
+pub(crate) fn row_of(table: Table, body: &str) -> Row {
+    let patch = Body::parse(body.as_bytes()).expect("body").patch(table).expect("patch");
+    let id = patch.id.clone().unwrap_or(RecordId::checked("x").expect("id"));
+    let at = patch.created_at.unwrap_or_default();
+    patch.created(id, at, at)
+}

@@ -1,0 +1,269 @@
+//! A checked change to a record, and what applying it makes: the rules of create, update and
+//! status, as pure functions.
+
+use super::input::{InputError, InputErrorKind, parse_double, parse_int, parse_time};
+use super::object::{ObjectFields, merged};
+use super::{Cell, Kind, Micros, RecordId, Row, RowBuilder, Table};
+
+/// The fields a client sent, as values of their columns.
+#[derive(Clone, Debug)]
+pub struct Patch {
+    /// The id the body brought.
+    pub id: Option<RecordId>,
+    /// The `user_id` the body brought, unchecked.
+    pub user_id: Option<String>,
+    /// The `created_at` the body brought.
+    pub created_at: Option<Micros>,
+    /// The `updated_at` the body brought.
+    pub updated_at: Option<Micros>,
+    /// The `version` the body brought.
+    pub version: Option<i64>,
+    /// The `credentials` the body brought, as compact JSON.
+    pub credentials: Option<String>,
+    table: Table,
+    touched: u32,
+    values: RowBuilder,
+    /// Whether `metadata` is merged into the record's, not put in its place.
+    merges_metadata: bool,
+    /// Whether reaching `completed` sets `completed_at`.
+    completes: bool,
+}
+
+impl Patch {
+    pub(super) fn new(table: Table) -> Self {
+        Self {
+            id: None,
+            user_id: None,
+            created_at: None,
+            updated_at: None,
+            version: None,
+            credentials: None,
+            table,
+            touched: 0,
+            values: Row::build(table),
+            merges_metadata: false,
+            completes: false,
+        }
+    }
+
+    pub(super) fn set(&mut self, index: usize, cell: Cell<'_>) {
+        self.touched |= 1 << index;
+        self.values.set(index, cell);
+    }
+
+    pub(super) fn set_extra(&mut self, object: &str) {
+        if let Some(index) = self.table.spec().index_where(|k| matches!(k, Kind::Extra)) {
+            self.set(index, Cell::Json(object));
+        }
+    }
+
+    fn touches(&self, index: usize) -> bool {
+        self.touched & (1 << index) != 0
+    }
+
+    /// The table.
+    #[must_use]
+    pub fn table(&self) -> Table {
+        self.table
+    }
+
+    /// Checks what a create needs: every required field, with a value, and no blank text.
+    ///
+    /// # Errors
+    /// [`InputErrorKind::Missing`] with the first missing field.
+    pub fn check_create(&self) -> Result<(), InputError> {
+        for (index, column) in self.table.spec().columns.iter().enumerate() {
+            let required = column.required && column.kind != Kind::UserId;
+            let blank = match self.values.cell(index) {
+                Cell::Null => true,
+                Cell::Text(text) => text.trim().is_empty(),
+                _ => false,
+            };
+            if required && blank {
+                return Err(InputError::missing(column.name));
+            }
+        }
+        if self.credentials.is_some() { Err(credentials_refused()) } else { Ok(()) }
+    }
+
+    /// Checks what an update needs: no required field is taken away, and the ids agree.
+    ///
+    /// # Errors
+    /// The first field that breaks this.
+    pub fn check_update(&self, id: &RecordId) -> Result<(), InputError> {
+        let spec = self.table.spec();
+        if self.id.as_ref().is_some_and(|sent| sent != id) {
+            return Err(InputError::invalid(spec.id_column(), "is not the id in the path"));
+        }
+        for (index, column) in spec.columns.iter().enumerate() {
+            let blank = match self.values.cell(index) {
+                Cell::Null => true,
+                Cell::Text(text) => text.trim().is_empty(),
+                _ => false,
+            };
+            if column.required && self.touches(index) && blank {
+                return Err(InputError::invalid(column.name, "must not be empty"));
+            }
+        }
+        match &self.credentials {
+            Some(sent) if !is_sealed_view(sent) => Err(credentials_refused()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Turns a patch into one of `PUT …/status`: a status is required; for distributions
+    /// `metadata` is merged, and `match_rate`, `matched_records`, `completed_at` and
+    /// `error_message` inside `match_results`, `error_details` and `metadata` set the columns of
+    /// that name, unless the body names the column itself.
+    ///
+    /// # Errors
+    /// [`InputErrorKind::Missing`] without a status, [`InputErrorKind::Invalid`] where a lifted
+    /// value has the wrong type.
+    pub fn into_status(mut self) -> Result<Self, InputError> {
+        let spec = self.table.spec();
+        let status = spec.column("status").map(|(index, _)| self.values.cell(index));
+        let Some(Cell::Text(status)) = status else {
+            return Err(InputError::missing("status"));
+        };
+        if self.table != Table::Distributions {
+            return Ok(self);
+        }
+        self.completes = status == "completed";
+        self.merges_metadata = true;
+        for holder in ["match_results", "error_details", "metadata"] {
+            let Some((index, _)) = spec.column(holder) else { continue };
+            let Cell::Json(text) = self.values.cell(index) else { continue };
+            let text = text.to_owned();
+            self.lift(holder, &text)?;
+        }
+        Ok(self)
+    }
+
+    fn lift(&mut self, holder: &str, object: &str) -> Result<(), InputError> {
+        let Ok(fields) = serde_json::from_str::<ObjectFields<'_>>(object) else { return Ok(()) };
+        for (name, value) in fields.0 {
+            let Some((index, column)) = self.table.spec().column(&name) else { continue };
+            let lifted = matches!(
+                &*name,
+                "match_rate" | "matched_records" | "completed_at" | "error_message"
+            );
+            if !lifted || self.touches(index) || value.get() == "null" {
+                continue;
+            }
+            let at = |mut error: InputError| {
+                error.pointer = format!("/{holder}/{name}");
+                error
+            };
+            match column.kind {
+                Kind::Double => {
+                    self.set(index, Cell::Double(parse_double(&name, value).map_err(at)?))
+                }
+                Kind::Int64 => self.set(index, Cell::Int(parse_int(&name, value).map_err(at)?)),
+                Kind::Timestamp => {
+                    self.set(index, Cell::Time(parse_time(&name, value).map_err(at)?))
+                }
+                _ => {
+                    let text: String = serde_json::from_str(value.get())
+                        .map_err(|_| at(InputError::invalid(&name, "must be a text")))?;
+                    self.set(index, Cell::Text(&text));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The record this patch creates. [`Patch::check_create`] has passed.
+    #[must_use]
+    pub fn created(self, id: RecordId, created_at: Micros, now: Micros) -> Row {
+        let spec = self.table.spec();
+        let mut values = self.values;
+        if let (Some((index, _)), Some(default)) = (spec.column("status"), spec.default_status())
+            && !values.has(index)
+        {
+            values.set(index, Cell::Text(default));
+        }
+        values.finish(id, created_at, now, 1)
+    }
+
+    /// The record as this patch leaves it. [`Patch::check_update`] has passed.
+    #[must_use]
+    pub fn updated(&self, row: &Row, now: Micros) -> Row {
+        let spec = self.table.spec();
+        let mut next = row.edit();
+        for (index, column) in spec.columns.iter().enumerate() {
+            if !self.touches(index) {
+                continue;
+            }
+            let merges = matches!(column.kind, Kind::Extra)
+                || (self.merges_metadata && column.name == "metadata");
+            match (self.values.cell(index), row.cell(index)) {
+                (Cell::Json(new), Cell::Json(old)) if merges => {
+                    let fields = super::object::fields_of(new);
+                    let merged = merged(Some(old), fields.iter().map(|(n, v)| (&**n, *v)));
+                    next.set(index, Cell::Json(&merged));
+                }
+                (Cell::Null, _) if column.name == "status" => {
+                    next.set(index, spec.default_status().map_or(Cell::Null, Cell::Text));
+                }
+                (cell, _) => next.set(index, cell),
+            }
+        }
+        if let Some((index, _)) = spec.column("completed_at").filter(|_| self.completes)
+            && !next.has(index)
+        {
+            next.set(index, Cell::Time(now));
+        }
+        next.finish(row.id.clone(), row.created_at, now.max(row.updated_at), row.version + 1)
+    }
+
+    /// Fields the body brought that an update does not change because the server keeps them:
+    /// named in the answer, so that nothing is dropped silently.
+    #[must_use]
+    pub fn ignored(&self, row: &Row) -> Vec<&'static str> {
+        let mut names = Vec::new();
+        if self.created_at.is_some_and(|at| at != row.created_at) {
+            names.push("created_at");
+        }
+        if self.updated_at.is_some_and(|at| at != row.updated_at) {
+            names.push("updated_at");
+        }
+        if self.version.is_some_and(|version| version != row.version) {
+            names.push("version");
+        }
+        names
+    }
+}
+
+fn credentials_refused() -> InputError {
+    InputError {
+        kind: InputErrorKind::Credentials,
+        message: "This server cannot seal credentials yet, and does not store them in the open: \
+                  send the platform without them"
+            .to_owned(),
+        pointer: "/credentials".to_owned(),
+    }
+}
+
+/// Whether credentials are what a read shows in their place, sent back.
+fn is_sealed_view(credentials: &str) -> bool {
+    super::object::fields_of(credentials)
+        .iter()
+        .any(|(name, value)| name == "encrypted" && *value == "true")
+}
+
+impl InputErrorKind {
+    /// The stable code of the kind.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Malformed => "MALFORMED_JSON",
+            Self::Missing => "MISSING_FIELD",
+            Self::Invalid => "INVALID_FIELD",
+            Self::Credentials => "CREDENTIALS_NOT_SUPPORTED",
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "patch_tests.rs"]
+mod tests;

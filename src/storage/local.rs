@@ -1,0 +1,218 @@
+//! Local files, through the injected file system.
+
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::{ObjectMeta, PutIf, Storage, StorageError, StorePath, Version};
+use crate::env::{FileKind, FileSystem, OpenMode};
+
+/// Files below one folder. Each call runs on a blocking thread.
+#[derive(Clone)]
+pub struct LocalStorage {
+    fs: Arc<dyn FileSystem>,
+    root: PathBuf,
+}
+
+impl LocalStorage {
+    /// Storage below `root`, which may not exist yet.
+    #[must_use]
+    pub fn new(fs: Arc<dyn FileSystem>, root: &Path) -> Self {
+        Self { fs, root: root.to_path_buf() }
+    }
+
+    fn at(&self, path: &StorePath) -> PathBuf {
+        self.root.join(path.as_str())
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&dyn FileSystem) -> Result<T, StorageError> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        let fs = Arc::clone(&self.fs);
+        match tokio::task::spawn_blocking(move || work(fs.as_ref())).await {
+            Ok(result) => result,
+            Err(e) => Err(StorageError::Io(io::Error::other(e))),
+        }
+    }
+}
+
+fn meta(fs: &dyn FileSystem, path: &Path) -> Result<Option<ObjectMeta>, StorageError> {
+    match fs.stat(path) {
+        Ok(stat) => Ok(Some(ObjectMeta {
+            name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            len: stat.len,
+            version: Version(format!("{:032x}", stat.version)),
+        })),
+        Err(e) if absent(&e) => Ok(None),
+        Err(e) => Err(e.into()),
+    }
+}
+
+fn absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new(""))
+}
+
+#[async_trait]
+impl Storage for LocalStorage {
+    async fn head(&self, path: &StorePath) -> Result<Option<ObjectMeta>, StorageError> {
+        let path = self.at(path);
+        self.blocking(move |fs| meta(fs, &path)).await
+    }
+
+    async fn read(&self, path: &StorePath, range: Range<u64>) -> Result<Bytes, StorageError> {
+        let path = self.at(path);
+        self.blocking(move |fs| {
+            let file = fs.open(&path, OpenMode::Read)?;
+            if file.len()? < range.end {
+                return Err(StorageError::Truncated);
+            }
+            let len = usize::try_from(range.end.saturating_sub(range.start))
+                .map_err(|_| StorageError::Truncated)?;
+            let mut bytes = vec![0; len];
+            file.read_exact_at(&mut bytes, range.start)?;
+            Ok(Bytes::from(bytes))
+        })
+        .await
+    }
+
+    /// The condition is checked before the write, not in one step with it: one process owns the
+    /// folder (its lock file), and within it one actor owns each path.
+    async fn put(
+        &self,
+        path: &StorePath,
+        bytes: Bytes,
+        condition: PutIf,
+    ) -> Result<Version, StorageError> {
+        let path = self.at(path);
+        self.blocking(move |fs| {
+            let current = meta(fs, &path)?.map(|m| m.version);
+            let holds = match condition {
+                PutIf::Always => true,
+                PutIf::Absent => current.is_none(),
+                PutIf::Version(expected) => current == Some(expected),
+            };
+            if !holds {
+                return Err(StorageError::Conflict);
+            }
+            fs.create_dir_all(parent(&path))?;
+            fs.replace(&path, &bytes)?;
+            meta(fs, &path)?.map(|m| m.version).ok_or(StorageError::NotFound)
+        })
+        .await
+    }
+
+    async fn list(&self, folder: &StorePath) -> Result<Vec<ObjectMeta>, StorageError> {
+        let folder = self.at(folder);
+        self.blocking(move |fs| {
+            let mut listed = Vec::new();
+            for entry in fs.list(&folder)? {
+                if entry.kind == FileKind::File && !entry.name.starts_with('.') {
+                    listed.extend(meta(fs, &folder.join(&entry.name))?);
+                }
+            }
+            Ok(listed)
+        })
+        .await
+    }
+
+    async fn folders(&self, folder: &StorePath) -> Result<Vec<String>, StorageError> {
+        let folder = self.at(folder);
+        self.blocking(move |fs| {
+            let entries = fs.list(&folder)?;
+            Ok(entries.into_iter().filter(|e| e.kind == FileKind::Dir).map(|e| e.name).collect())
+        })
+        .await
+    }
+
+    async fn delete(&self, path: &StorePath) -> Result<(), StorageError> {
+        let path = self.at(path);
+        self.blocking(move |fs| match fs.remove_file(&path) {
+            Err(e) if absent(&e) => Ok(()),
+            Err(e) => Err(e.into()),
+            Ok(()) => Ok(fs.sync_dir(parent(&path))?),
+        })
+        .await
+    }
+
+    async fn rename(&self, from: &StorePath, to: &StorePath) -> Result<(), StorageError> {
+        let (from, to) = (self.at(from), self.at(to));
+        self.blocking(move |fs| {
+            if meta(fs, &to)?.is_some() {
+                return Err(StorageError::Conflict);
+            }
+            fs.create_dir_all(parent(&to))?;
+            fs.rename(&from, &to)?;
+            fs.sync_dir(parent(&to))?;
+            Ok(fs.sync_dir(parent(&from))?)
+        })
+        .await
+    }
+
+    async fn delete_tree(&self, folder: &StorePath) -> Result<u64, StorageError> {
+        let folder = self.at(folder);
+        self.blocking(move |fs| {
+            let removed = remove_tree(fs, &folder)?;
+            match fs.sync_dir(parent(&folder)) {
+                Err(e) if !absent(&e) => Err(e.into()),
+                _ => Ok(removed),
+            }
+        })
+        .await
+    }
+}
+
+fn remove_tree(fs: &dyn FileSystem, folder: &Path) -> io::Result<u64> {
+    let mut removed = 0;
+    for entry in fs.list(folder)? {
+        let path = folder.join(&entry.name);
+        if entry.kind == FileKind::Dir {
+            removed += remove_tree(fs, &path)?;
+        } else {
+            fs.remove_file(&path)?;
+            removed += 1;
+        }
+    }
+    match fs.remove_dir(folder) {
+        Err(e) if !absent(&e) => Err(e),
+        _ => Ok(removed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::contract;
+    use super::*;
+    use crate::env::OsFileSystem;
+
+    #[tokio::test]
+    async fn keeps_the_storage_contract() {
+        let folder = tempfile::tempdir().expect("folder");
+        contract::check(&LocalStorage::new(Arc::new(OsFileSystem), folder.path())).await;
+    }
+
+    #[tokio::test]
+    async fn a_failed_write_leaves_what_was_there_and_no_litter() {
+        use crate::domain::{PartitionKey, Table, UserId};
+        use crate::storage::layout;
+        let folder = tempfile::tempdir().expect("folder");
+        let storage = LocalStorage::new(Arc::new(OsFileSystem), folder.path());
+        let key = PartitionKey::whole(&UserId::checked("u").expect("user"), Table::Platforms);
+        let path = layout::partition_file(&key);
+        storage.put(&path, Bytes::from_static(b"one"), PutIf::Absent).await.expect("put");
+        // A folder in the temporary name's place makes the write fail.
+        let blocked = folder.path().join("platforms/user_id=u/.platforms.parquet.tmp");
+        OsFileSystem.create_dir_all(&blocked.join("in the way")).expect("folder");
+        assert!(storage.put(&path, Bytes::from_static(b"two"), PutIf::Always).await.is_err());
+        assert_eq!(storage.read(&path, 0..3).await.expect("read"), "one");
+        assert_eq!(storage.list(&layout::partition_folder(&key)).await.expect("list").len(), 1);
+    }
+}

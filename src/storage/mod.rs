@@ -1,0 +1,108 @@
+//! Bytes under paths: where Parquet files live. Knows nothing of audiences.
+//!
+//! [`Storage`] is small so that local files, object storage and a simulation can all be it; the
+//! contract suite in `contract.rs` runs on each. A [`StorePath`] is made by [`layout`] alone,
+//! from a partition key or a user, so that no path leaves its owner's folder.
+
+#[cfg(test)]
+mod contract;
+mod error;
+pub mod layout;
+mod local;
+
+use std::ops::Range;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+pub use error::StorageError;
+pub use layout::StorePath;
+pub use local::LocalStorage;
+
+/// Identifies one content of one path; changes with each put.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Version(pub(crate) String);
+
+/// What is known of an object without reading it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ObjectMeta {
+    /// The object's last path segment.
+    pub name: String,
+    /// Bytes.
+    pub len: u64,
+    /// Its version.
+    pub version: Version,
+}
+
+/// What must hold for a put to happen.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum PutIf {
+    /// Nothing.
+    Always,
+    /// Nothing bears the path yet.
+    Absent,
+    /// The path's content is this version.
+    Version(Version),
+}
+
+/// Where Parquet files live.
+#[async_trait]
+pub trait Storage: Send + Sync {
+    /// Length and version of an object; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`StorageError`] where the storage cannot tell.
+    async fn head(&self, path: &StorePath) -> Result<Option<ObjectMeta>, StorageError>;
+
+    /// Reads a range of bytes.
+    ///
+    /// # Errors
+    /// [`StorageError::NotFound`], [`StorageError::Truncated`] where the object is shorter.
+    async fn read(&self, path: &StorePath, range: Range<u64>) -> Result<Bytes, StorageError>;
+
+    /// Replaces or makes an object, whole or not at all. On return it survives power loss; on
+    /// error what was there is still there, whole.
+    ///
+    /// # Errors
+    /// [`StorageError::Conflict`] where the condition does not hold, [`StorageError::Full`].
+    async fn put(
+        &self,
+        path: &StorePath,
+        bytes: Bytes,
+        condition: PutIf,
+    ) -> Result<Version, StorageError>;
+
+    /// The objects directly in a folder, by name; empty where there is no such folder. Names
+    /// that begin with a dot are the storage's own and are left out.
+    ///
+    /// # Errors
+    /// [`StorageError`] where the storage cannot tell.
+    async fn list(&self, folder: &StorePath) -> Result<Vec<ObjectMeta>, StorageError>;
+
+    /// The names of the folders directly in a folder, by name.
+    ///
+    /// # Errors
+    /// [`StorageError`] where the storage cannot tell.
+    async fn folders(&self, folder: &StorePath) -> Result<Vec<String>, StorageError>;
+
+    /// Removes an object; nothing happens where there is none. On return it stays removed
+    /// across power loss.
+    ///
+    /// # Errors
+    /// [`StorageError`] where the storage cannot remove it.
+    async fn delete(&self, path: &StorePath) -> Result<(), StorageError>;
+
+    /// Moves an object to a path that nothing bears. On return it survives power loss under the
+    /// new path; a crash in between leaves it under one of the two, or both.
+    ///
+    /// # Errors
+    /// [`StorageError::Conflict`] where the new path is taken, [`StorageError::NotFound`].
+    async fn rename(&self, from: &StorePath, to: &StorePath) -> Result<(), StorageError>;
+
+    /// Removes a folder and everything in it, and answers how many objects that were. On return
+    /// they stay removed across power loss.
+    ///
+    /// # Errors
+    /// [`StorageError`] where the storage cannot remove it all; some may be gone.
+    async fn delete_tree(&self, folder: &StorePath) -> Result<u64, StorageError>;
+}
