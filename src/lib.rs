@@ -17,6 +17,8 @@
 )]
 #![allow(clippy::module_name_repetitions, clippy::must_use_candidate)]
 
+pub mod actors;
 pub mod domain;
 pub mod env;
+pub mod log;
 pub mod storage;

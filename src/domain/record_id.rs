@@ -50,6 +50,12 @@ impl RecordId {
     /// The month a server-made id of `table` tells, or `None` for an id a client brought.
     #[must_use]
     pub fn month(&self, table: Table) -> Option<Month> {
+        Month::of(self.made_at(table)?)
+    }
+
+    /// The `created_at`, cut to the millisecond, that a server-made id of `table` tells.
+    #[must_use]
+    pub fn made_at(&self, table: Table) -> Option<Micros> {
         let hex = self.0.strip_prefix(table.spec().id_prefix)?;
         if hex.len() != 32 || hex.bytes().any(|b| b.is_ascii_uppercase()) {
             return None;
@@ -60,7 +66,7 @@ impl RecordId {
         }
         let (seconds, nanos) = uuid.get_timestamp()?.to_unix();
         let micros = i64::try_from(seconds).ok()?.checked_mul(1_000_000)?;
-        Month::of(Micros::new(micros.checked_add(i64::from(nanos / 1000))?))
+        Some(Micros::new(micros.checked_add(i64::from(nanos / 1000))?))
     }
 }
 

@@ -1,0 +1,4 @@
+//! tmp
+pub mod overlay;
+pub mod rows;
+pub mod scan;

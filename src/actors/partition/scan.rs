@@ -1,0 +1,151 @@
+//! A walk over a partition's rows in listing order, resumable where a row group must be read.
+
+use std::sync::Arc;
+
+use super::rows::{GroupRows, Need, Rows};
+use crate::domain::{Filter, Position, RecordId, Row};
+
+/// A walk in progress: what it wants, where it is, what it found.
+#[derive(Debug)]
+pub struct Scan {
+    /// Rows it has found, newest first, ties by id.
+    pub found: Vec<Arc<Row>>,
+    filter: Filter,
+    place: Option<Position>,
+    want: usize,
+    columns: Option<Vec<usize>>,
+    /// A group read for this walk alone, of this generation and index.
+    transient: Option<(u64, usize, GroupRows)>,
+}
+
+/// How far a walk came.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// It has as many rows as it wants.
+    Enough,
+    /// There are no more.
+    End,
+    /// It goes on once this is read.
+    Need(Need),
+}
+
+impl Scan {
+    /// A walk for at most `want` rows that `filter` wants, after a place. With `columns`, rows
+    /// may come without the values of others.
+    #[must_use]
+    pub fn new(
+        filter: Filter,
+        after: Option<Position>,
+        want: usize,
+        columns: Option<Vec<usize>>,
+    ) -> Self {
+        Self {
+            found: Vec::with_capacity(want.min(64)),
+            filter,
+            place: after,
+            want,
+            columns,
+            transient: None,
+        }
+    }
+
+    /// Takes a group that was read for this walk alone.
+    pub fn take_group(&mut self, generation: u64, index: usize, rows: GroupRows) {
+        self.transient = Some((generation, index, rows));
+    }
+
+    /// Walks on as far as what is in memory allows.
+    pub fn advance(&mut self, rows: &mut Rows) -> Progress {
+        let mut group = rows.groups().len();
+        loop {
+            if self.found.len() >= self.want {
+                return Progress::Enough;
+            }
+            let base = match self.base_head(rows, &mut group) {
+                Ok(base) => base,
+                Err((index, last)) => {
+                    // An unsaved row newer than all of an unread group comes first.
+                    match rows.overlay_head(self.place.as_ref()) {
+                        Some(row) if row.created_at > last => {
+                            let row = Arc::clone(row);
+                            self.visit(&row);
+                            continue;
+                        }
+                        _ => {
+                            return Progress::Need(Need::Group {
+                                index,
+                                columns: self.columns.clone(),
+                            });
+                        }
+                    }
+                }
+            };
+            let next = match (rows.overlay_head(self.place.as_ref()), base) {
+                (Some(unsaved), Some(saved)) => {
+                    if Position::of(unsaved).precedes(saved.created_at, &saved.id) {
+                        Arc::clone(unsaved)
+                    } else {
+                        saved
+                    }
+                }
+                (Some(unsaved), None) => Arc::clone(unsaved),
+                (None, Some(saved)) => saved,
+                (None, None) => return Progress::End,
+            };
+            self.visit(&next);
+        }
+    }
+
+    fn visit(&mut self, row: &Arc<Row>) {
+        self.place = Some(Position::of(row));
+        if self.filter.matches(row) {
+            self.found.push(Arc::clone(row));
+        }
+    }
+
+    /// The next row of the file that no change shadows; `Err` with a group's index and newest
+    /// `created_at` where that group must be read first. `group` is one past the group in hand.
+    fn base_head(
+        &self,
+        rows: &mut Rows,
+        group: &mut usize,
+    ) -> Result<Option<Arc<Row>>, (usize, crate::domain::Micros)> {
+        while let Some(index) = group.checked_sub(1) {
+            let Some(current) = rows.groups().get(index) else { return Ok(None) };
+            let passed = self.place.as_ref().is_some_and(|p| current.first > p.created_at);
+            if passed || !self.filter.spans(current.first, current.last) {
+                *group = index;
+                continue;
+            }
+            let loaded = match (&current.loaded, &self.transient) {
+                (Some(loaded), _) => Arc::clone(loaded),
+                (None, Some((generation, at, loaded)))
+                    if *generation == rows.generation() && *at == index =>
+                {
+                    Arc::clone(loaded)
+                }
+                _ => return Err((index, current.last)),
+            };
+            rows.touch(index);
+            let next = below(&loaded, self.place.as_ref());
+            let next = next.iter().rev().find(|row| !rows.is_shadowed(&row.id));
+            if let Some(row) = next {
+                return Ok(Some(Arc::clone(row)));
+            }
+            *group = index;
+        }
+        Ok(None)
+    }
+}
+
+/// The rows of a group that come after a place in the listing order: a prefix, as the group is
+/// sorted the other way round.
+fn below<'a>(rows: &'a [Arc<Row>], place: Option<&Position>) -> &'a [Arc<Row>] {
+    let Some(place) = place else { return rows };
+    let end = rows.partition_point(|row| follows(place, row.created_at, &row.id));
+    rows.get(..end).unwrap_or_default()
+}
+
+fn follows(place: &Position, created_at: crate::domain::Micros, id: &RecordId) -> bool {
+    place.precedes(created_at, id)
+}
