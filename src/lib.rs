@@ -18,7 +18,15 @@
 #![allow(clippy::module_name_repetitions, clippy::must_use_candidate)]
 
 pub mod actors;
+pub mod app;
+pub mod auth;
+pub mod cli;
 pub mod domain;
 pub mod env;
+pub mod http;
 pub mod log;
+pub mod parquet;
+pub mod seed;
+pub mod shutdown;
 pub mod storage;
+pub mod store;

@@ -1,16 +1,17 @@
 //! Where a page ended: an opaque text that leads to the next page of the same list of the same
 //! user, and of nothing else.
 //!
-//! Layout before base64url: version 1, 8 bytes of SHA-256 over user, table and filter, then
-//! `created_at` (8 bytes, big endian, microseconds) and the id of the last record shown. It names
-//! a position, not a page number, so inserts elsewhere do not move it.
+//! Layout before base64url: version 1, 8 bytes of SHA-256 over user, table and filter, then of
+//! the last record shown its partition's month (4 bytes, `yyyymm`, 0 for none), its `created_at`
+//! (8 bytes, microseconds) and its id; numbers big endian. It names a position, not a page
+//! number, so inserts elsewhere do not move it.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use super::{Filter, Micros, RecordId, Row, Table, UserId};
+use super::{Filter, Micros, Month, RecordId, Row, Table, UserId};
 
 const VERSION: u8 = 1;
 
@@ -38,6 +39,15 @@ impl Position {
     }
 }
 
+/// A place in a listing that spans partitions.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// The partition's month, where the table is monthly.
+    pub month: Option<Month>,
+    /// The place in the partition.
+    pub position: Position,
+}
+
 /// Why a text is not a cursor of this list.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 #[error("the cursor does not belong to this list")]
@@ -61,31 +71,37 @@ impl ListIdentity {
         Self(short)
     }
 
-    /// The cursor for the page after `position`.
+    /// The cursor for the page after `place`.
     #[must_use]
-    pub fn encode(self, position: &Position) -> String {
-        let mut bytes = Vec::with_capacity(17 + position.id.as_str().len());
+    pub fn encode(self, place: &Place) -> String {
+        let Place { month, position } = place;
+        let mut bytes = Vec::with_capacity(21 + position.id.as_str().len());
         bytes.push(VERSION);
         bytes.extend_from_slice(&self.0);
+        bytes.extend_from_slice(&month.map_or(0, Month::number).to_be_bytes());
         bytes.extend_from_slice(&position.created_at.get().to_be_bytes());
         bytes.extend_from_slice(position.id.as_str().as_bytes());
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// The position a cursor of this list names.
+    /// The place a cursor of this list names.
     ///
     /// # Errors
     /// [`CursorError`] where the text is no cursor, or one of another user, table or filter.
-    pub fn decode(self, cursor: &str) -> Result<Position, CursorError> {
+    pub fn decode(self, cursor: &str) -> Result<Place, CursorError> {
         let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| CursorError)?;
         let rest = bytes.strip_prefix(&[VERSION]).ok_or(CursorError)?;
         let rest = rest.strip_prefix(&self.0).ok_or(CursorError)?;
+        let (month, rest) = rest.split_first_chunk::<4>().ok_or(CursorError)?;
         let (time, id) = rest.split_first_chunk::<8>().ok_or(CursorError)?;
         let id = std::str::from_utf8(id).map_err(|_| CursorError)?;
-        Ok(Position {
-            created_at: Micros::new(i64::from_be_bytes(*time)),
-            id: RecordId::checked(id).map_err(|_| CursorError)?,
-        })
+        let month = match u32::from_be_bytes(*month) {
+            0 => None,
+            number => Some(Month::from_number(number).ok_or(CursorError)?),
+        };
+        let created_at = Micros::new(i64::from_be_bytes(*time));
+        let id = RecordId::checked(id).map_err(|_| CursorError)?;
+        Ok(Place { month, position: Position { created_at, id } })
     }
 }
 
@@ -104,7 +120,10 @@ mod tests {
         fn come_back_as_they_were(micros in any::<i64>(), id in "[A-Za-z0-9_-]{1,64}") {
             let list = identity("u", Table::Audiences);
             let position = Position { created_at: Micros::new(micros), id: RecordId::checked(&id).expect("id") };
-            prop_assert_eq!(list.decode(&list.encode(&position)), Ok(position));
+            for month in [None, Month::new(2025, 4)] {
+                let place = Place { month, position: position.clone() };
+                prop_assert_eq!(list.decode(&list.encode(&place)), Ok(place));
+            }
         }
 
         #[test]
@@ -117,7 +136,8 @@ mod tests {
     fn belong_to_one_list() {
         let position =
             Position { created_at: Micros::new(5), id: RecordId::checked("a").expect("id") };
-        let cursor = identity("u", Table::Audiences).encode(&position);
+        let place = Place { month: None, position };
+        let cursor = identity("u", Table::Audiences).encode(&place);
         assert_eq!(identity("v", Table::Audiences).decode(&cursor), Err(CursorError));
         assert_eq!(identity("u", Table::Distributions).decode(&cursor), Err(CursorError));
         let mut filter = Filter::default();

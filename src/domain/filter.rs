@@ -71,6 +71,12 @@ impl Filter {
             && self.created_before.is_none_or(|before| first < before)
     }
 
+    /// The strict bounds on `created_at`: after, before.
+    #[must_use]
+    pub fn bounds(&self) -> (Option<Micros>, Option<Micros>) {
+        (self.created_after, self.created_before)
+    }
+
     /// Columns the filter reads, by index.
     #[must_use]
     pub fn columns(&self, table: Table) -> Vec<usize> {

@@ -9,7 +9,7 @@ use thiserror::Error;
 use super::json_text::compact;
 use super::object::ObjectFields;
 use super::patch::Patch;
-use super::{Cell, JsonShape, Kind, Micros, RecordId, Row, Table};
+use super::{Cell, JsonShape, Kind, Micros, RecordId, Table};
 
 /// Which rule an input breaks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,6 +54,16 @@ impl InputError {
             kind: InputErrorKind::Invalid,
             message: format!("Invalid value for {field}: {rule}"),
             pointer: pointer_to(field),
+        }
+    }
+
+    /// A record that grew larger than one may be.
+    #[must_use]
+    pub fn too_large() -> Self {
+        Self {
+            kind: InputErrorKind::Invalid,
+            message: "The record would be too large".to_owned(),
+            pointer: String::new(),
         }
     }
 
@@ -285,7 +295,7 @@ fn parse_list(name: &str, value: &RawValue, numbers: bool) -> Result<String, Inp
 
 /// A patch's row for tests.
 #[cfg(test)]
-pub(crate) fn row_of(table: Table, body: &str) -> Row {
+pub(crate) fn row_of(table: Table, body: &str) -> super::Row {
     let patch = Body::parse(body.as_bytes()).expect("body").patch(table).expect("patch");
     let id = patch.id.clone().unwrap_or(RecordId::checked("x").expect("id"));
     let at = patch.created_at.unwrap_or_default();

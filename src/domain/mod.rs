@@ -13,7 +13,7 @@ mod table;
 mod time;
 mod user_id;
 
-pub use cursor::{CursorError, ListIdentity, Position};
+pub use cursor::{CursorError, ListIdentity, Place, Position};
 pub use filter::{Filter, FilterError};
 pub use partition_key::PartitionKey;
 pub use patch::Patch;

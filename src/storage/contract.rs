@@ -17,7 +17,6 @@ pub async fn check(storage: &dyn Storage) {
     conditions_are_honoured(storage).await;
     ranges_are_exact(storage).await;
     lists_are_sorted_and_flat(storage).await;
-    renames_move_and_never_overwrite(storage).await;
     trees_go_as_a_whole(storage).await;
 }
 
@@ -95,26 +94,6 @@ async fn lists_are_sorted_and_flat(storage: &dyn Storage) {
     assert!(
         storage.list(&layout::user_folder(&user, Table::Audiences)).await.expect("flat").is_empty()
     );
-}
-
-async fn renames_move_and_never_overwrite(storage: &dyn Storage) {
-    let key = key("move", 1);
-    let (from, to) = (
-        layout::partition_file(&key),
-        layout::legacy_folder(&key).listed("old.parquet").expect("path"),
-    );
-    storage.put(&from, Bytes::from_static(b"old"), PutIf::Always).await.expect("put");
-    storage.rename(&from, &to).await.expect("rename");
-    assert_eq!(storage.head(&from).await.expect("head"), None);
-    assert_eq!(storage.read(&to, 0..3).await.expect("read"), "old");
-    storage.put(&from, Bytes::from_static(b"new"), PutIf::Absent).await.expect("put");
-    assert!(matches!(storage.rename(&from, &to).await, Err(StorageError::Conflict)));
-    assert_eq!(storage.read(&to, 0..3).await.expect("read"), "old");
-    storage.delete(&from).await.expect("delete");
-    assert!(matches!(
-        storage.rename(&from, &to).await,
-        Err(StorageError::Conflict | StorageError::NotFound)
-    ));
 }
 
 async fn trees_go_as_a_whole(storage: &dyn Storage) {

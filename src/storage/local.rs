@@ -143,20 +143,6 @@ impl Storage for LocalStorage {
         .await
     }
 
-    async fn rename(&self, from: &StorePath, to: &StorePath) -> Result<(), StorageError> {
-        let (from, to) = (self.at(from), self.at(to));
-        self.blocking(move |fs| {
-            if meta(fs, &to)?.is_some() {
-                return Err(StorageError::Conflict);
-            }
-            fs.create_dir_all(parent(&to))?;
-            fs.rename(&from, &to)?;
-            fs.sync_dir(parent(&to))?;
-            Ok(fs.sync_dir(parent(&from))?)
-        })
-        .await
-    }
-
     async fn delete_tree(&self, folder: &StorePath) -> Result<u64, StorageError> {
         let folder = self.at(folder);
         self.blocking(move |fs| {

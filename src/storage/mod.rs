@@ -15,6 +15,8 @@ use std::ops::Range;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use crate::domain::{Month, Table, UserId};
+
 pub use error::StorageError;
 pub use layout::StorePath;
 pub use local::LocalStorage;
@@ -92,17 +94,28 @@ pub trait Storage: Send + Sync {
     /// [`StorageError`] where the storage cannot remove it.
     async fn delete(&self, path: &StorePath) -> Result<(), StorageError>;
 
-    /// Moves an object to a path that nothing bears. On return it survives power loss under the
-    /// new path; a crash in between leaves it under one of the two, or both.
-    ///
-    /// # Errors
-    /// [`StorageError::Conflict`] where the new path is taken, [`StorageError::NotFound`].
-    async fn rename(&self, from: &StorePath, to: &StorePath) -> Result<(), StorageError>;
-
     /// Removes a folder and everything in it, and answers how many objects that were. On return
     /// they stay removed across power loss.
     ///
     /// # Errors
     /// [`StorageError`] where the storage cannot remove it all; some may be gone.
     async fn delete_tree(&self, folder: &StorePath) -> Result<u64, StorageError>;
+}
+
+/// The months of a user's table that have a folder.
+///
+/// # Errors
+/// [`StorageError`] where folders cannot be listed.
+pub async fn stored_months(
+    storage: &dyn Storage,
+    user: &UserId,
+    table: Table,
+) -> Result<Vec<Month>, StorageError> {
+    let mut months = Vec::new();
+    for year in storage.folders(&layout::user_folder(user, table)).await? {
+        let Some(year) = layout::parse_year(&year) else { continue };
+        let names = storage.folders(&layout::year_folder(user, table, year)).await?;
+        months.extend(names.iter().filter_map(|n| Month::new(year, layout::parse_month(n)?)));
+    }
+    Ok(months)
 }

@@ -1,4 +1,21 @@
-//! tmp
-pub mod overlay;
-pub mod rows;
-pub mod scan;
+//! A partition: the one owner of one user's table (and month), and the one writer of its file.
+//!
+//! `actor` is the life cycle, `ready` what it does with a message, `rows`, `overlay` and `scan`
+//! the state and its walks, `load`, `fetch` and `checkpoint` the I/O, off the actor's thread.
+
+mod actor;
+mod checkpoint;
+mod credentials;
+mod fetch;
+mod file;
+mod load;
+mod overlay;
+mod ready;
+mod rows;
+mod scan;
+
+pub use actor::{Exit, Exited, Partition};
+pub use credentials::sealed_view;
+pub use file::StoredSource;
+pub use load::LoadError;
+pub use scan::Scan;

@@ -1,0 +1,114 @@
+//! The reference server of `loadtest/compare`: the same HTTP stack, doing nothing with what it
+//! is sent.
+//!
+//! It reads a save's body and parses its top-level fields as the real server does, stores nothing,
+//! and answers in the real server's words. A listing is a ready-made text. What the real server
+//! loses against it is the price of storing, not of HTTP. It compresses nothing.
+
+#![warn(clippy::pedantic)]
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use actix_web::http::header::ContentType;
+use actix_web::{App, HttpResponse, HttpServer, web};
+use audience_store::domain::object::ObjectFields;
+use clap::Parser;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Largest body that is read, the real server's default.
+const MAX_BODY_BYTES: usize = 1024 * 1024;
+/// Connections at once, all workers together, the real server's default.
+const MAX_CONNECTIONS: usize = 10_000;
+
+const EMPTY_LISTING: &str = r#"{"success":true,"audiences":[],"count":0,"next_cursor":null}"#;
+
+/// Answers like audience-store and stores nothing.
+#[derive(Parser)]
+#[command(name = "noop")]
+struct Args {
+    /// Address to listen on.
+    #[arg(long, default_value = "127.0.0.1:8081")]
+    listen: SocketAddr,
+    /// Worker threads; 0 is the number of cores.
+    #[arg(long, default_value_t = 0)]
+    workers: usize,
+    /// File with the body that every listing gets; an empty listing without it.
+    #[arg(long, value_name = "FILE")]
+    static_body: Option<PathBuf>,
+}
+
+/// What the handlers of one worker share.
+struct Shared {
+    listing: web::Bytes,
+    saves: AtomicU64,
+}
+
+async fn save(body: web::Bytes, shared: web::Data<Shared>) -> HttpResponse {
+    match serde_json::from_slice::<ObjectFields<'_>>(&body) {
+        Ok(fields) if !fields.0.is_empty() => {
+            let number = shared.saves.fetch_add(1, Ordering::Relaxed);
+            HttpResponse::Created().content_type(ContentType::json()).body(format!(
+                "{{\"success\":true,\"audience_id\":\"aud_{number:032x}\",\
+                 \"message\":\"Audience saved successfully\",\"version\":1}}"
+            ))
+        }
+        _ => HttpResponse::BadRequest().content_type(ContentType::json()).body(
+            "{\"success\":false,\"error\":\"The body is not a JSON object\",\
+             \"code\":\"MALFORMED\",\"details\":{}}",
+        ),
+    }
+}
+
+async fn list(shared: web::Data<Shared>) -> HttpResponse {
+    HttpResponse::Ok().content_type(ContentType::json()).body(shared.listing.clone())
+}
+
+async fn ready() -> HttpResponse {
+    HttpResponse::Ok().content_type(ContentType::json()).body("{\"ready\":true}")
+}
+
+#[allow(clippy::disallowed_methods, reason = "no part of the store: read once, before serving")]
+fn listing(args: &Args) -> std::io::Result<web::Bytes> {
+    let Some(path) = &args.static_body else {
+        return Ok(web::Bytes::from_static(EMPTY_LISTING.as_bytes()));
+    };
+    let body = std::fs::read(path).map_err(|error| {
+        std::io::Error::new(error.kind(), format!("cannot read {}: {error}", path.display()))
+    })?;
+    Ok(web::Bytes::from(body))
+}
+
+#[actix_web::main]
+async fn main() -> std::io::Result<()> {
+    let args = Args::parse();
+    let listing = listing(&args)?;
+    let workers = match args.workers {
+        0 => std::thread::available_parallelism()?.get(),
+        workers => workers,
+    };
+    HttpServer::new(move || {
+        // Made per worker: a counter shared by all of them would be a cost the real server lacks.
+        let shared = Shared { listing: listing.clone(), saves: AtomicU64::new(0) };
+        App::new()
+            .app_data(web::Data::new(shared))
+            .app_data(web::PayloadConfig::new(MAX_BODY_BYTES))
+            .service(
+                web::resource("/api/audiences")
+                    .route(web::post().to(save))
+                    .route(web::get().to(list)),
+            )
+            .route("/health/ready", web::get().to(ready))
+    })
+    .workers(workers)
+    .max_connections(MAX_CONNECTIONS / workers.max(1))
+    .bind(args.listen)
+    .map_err(|error| {
+        std::io::Error::new(error.kind(), format!("cannot listen on {}: {error}", args.listen))
+    })?
+    .run()
+    .await
+}

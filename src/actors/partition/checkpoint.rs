@@ -1,0 +1,144 @@
+//! Writing a partition's unsaved changes to its Parquet file.
+//!
+//! Order, so that a crash anywhere loses nothing: the log is synced through the checkpoint's LSN;
+//! files of the Python service are copied to `legacy/`; the new file replaces the old in one
+//! step; what it replaced is removed. Only then may the log let go of the changes.
+
+use std::collections::HashSet;
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use thiserror::Error;
+
+use super::file::{BaseFile, LegacyFile, StoredSource, blocking};
+use super::rows::Group;
+use crate::actors::shared::Shared;
+use crate::domain::{PartitionKey, RecordId, Row};
+use crate::log::{LogFailure, Lsn};
+use crate::parquet::{self, AdoptedFile, Base, Changes, FileView, Footer, Options, ParquetError};
+use crate::storage::{PutIf, StorageError, layout};
+
+/// Why a checkpoint was not written. The file is as it was; the log still has the changes.
+#[derive(Debug, Error)]
+pub enum CheckpointError {
+    /// The log could not make the changes durable.
+    #[error("the log failed: {0}")]
+    Log(#[from] LogFailure),
+    /// The storage refused.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The file could not be read or encoded.
+    #[error(transparent)]
+    Parquet(#[from] ParquetError),
+}
+
+impl From<io::Error> for CheckpointError {
+    fn from(error: io::Error) -> Self {
+        Self::Storage(StorageError::Io(error))
+    }
+}
+
+/// What a checkpoint writes.
+pub struct Plan {
+    /// The partition.
+    pub key: PartitionKey,
+    /// Its file as it is.
+    pub file: Option<BaseFile>,
+    /// Rows new or changed; with `legacy`, all rows.
+    pub upserts: Vec<Arc<Row>>,
+    /// Ids that are gone.
+    pub deletes: HashSet<RecordId>,
+    /// Files that the new one replaces.
+    pub legacy: Vec<LegacyFile>,
+    /// The changes reach through this LSN.
+    pub through: Lsn,
+    /// At least how many ids of the file will not tell its month; 0 means none.
+    pub foreign_ids: u64,
+}
+
+/// What a checkpoint wrote.
+pub struct Published {
+    /// The file.
+    pub file: BaseFile,
+    /// Its row groups.
+    pub groups: Vec<Group>,
+    /// At least how many of its ids do not tell its month; 0 means none.
+    pub foreign_ids: u64,
+    /// Everything through this LSN is in it.
+    pub through: Lsn,
+}
+
+/// Writes a checkpoint. On return the new file survives power loss.
+///
+/// # Errors
+/// [`CheckpointError`]; nothing is lost and the checkpoint can be tried again.
+pub async fn write(shared: &Arc<Shared>, plan: Plan) -> Result<Published, CheckpointError> {
+    shared.log.sync_through(plan.through).await?;
+    let path = layout::partition_file(&plan.key);
+    let replaces_own = plan.legacy.is_empty();
+    let base = plan.file.clone().filter(|_| replaces_own).map(|file| {
+        (StoredSource::new(Arc::clone(&shared.storage), file.path, file.len), file.view)
+    });
+    for file in &plan.legacy {
+        keep(shared, &plan.key, file).await?;
+    }
+    let adopted = plan.legacy.iter().map(|f| AdoptedFile { name: f.name.clone(), len: f.len });
+    let footer = Footer {
+        user: plan.key.user().clone(),
+        applied_lsn: plan.through.get(),
+        log_id: shared.log.log_id(),
+        schema_version: parquet::SCHEMA_VERSION,
+        foreign_ids: plan.foreign_ids,
+        adopted: adopted.collect(),
+    };
+    let key = plan.key.clone();
+    let changes = Changes { upserts: plan.upserts, deletes: plan.deletes };
+    let (bytes, view) = blocking(move || -> Result<_, ParquetError> {
+        let base = base.as_ref().map(|(source, view)| Base { view, source });
+        let encoded =
+            parquet::encode(key.table(), base.as_ref(), &changes, &footer, &Options::default())?;
+        let view = FileView::open(&encoded.bytes)?;
+        Ok((encoded.bytes, view))
+    })
+    .await?;
+    let expected = match (&plan.file, plan.legacy.iter().find(|f| f.path == path)) {
+        (Some(file), _) => PutIf::Version(file.version.clone()),
+        (None, Some(legacy)) => PutIf::Version(legacy.version.clone()),
+        (None, None) => PutIf::Absent,
+    };
+    let len = bytes.len() as u64;
+    let version = shared.storage.put(&path, bytes, expected).await?;
+    for file in plan.legacy.iter().filter(|f| f.path != path) {
+        shared.storage.delete(&file.path).await?;
+    }
+    let file = BaseFile { path, len, version, view: Arc::new(view) };
+    let groups = file.groups();
+    Ok(Published { groups, foreign_ids: plan.foreign_ids, through: plan.through, file })
+}
+
+/// Copies a file that is about to be replaced to `legacy/`, under its own name or, where another
+/// file bears that, the next free one.
+async fn keep(
+    shared: &Shared,
+    key: &PartitionKey,
+    file: &LegacyFile,
+) -> Result<(), CheckpointError> {
+    let bytes: Bytes = shared.storage.read(&file.path, 0..file.len).await?;
+    let folder = layout::legacy_folder(key);
+    for attempt in 0_u32..1000 {
+        let name =
+            if attempt == 0 { file.name.clone() } else { format!("{}.{attempt}", file.name) };
+        let Some(path) = folder.listed(&name) else { break };
+        match shared.storage.put(&path, bytes.clone(), PutIf::Absent).await {
+            Err(StorageError::Conflict) => {
+                let there = shared.storage.head(&path).await?.map_or(0, |m| m.len);
+                if there == file.len && shared.storage.read(&path, 0..there).await? == bytes {
+                    return Ok(());
+                }
+            }
+            other => return other.map(|_| ()).map_err(CheckpointError::from),
+        }
+    }
+    Err(StorageError::Conflict.into())
+}

@@ -1,0 +1,266 @@
+//! Building a partition's state from its file and the log.
+//!
+//! The file's footer says through which LSN it is complete; the log's later records are applied
+//! over it. Files of the Python service in the partition's folder are read whole.
+
+use std::io;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use super::credentials::kept_in_legacy;
+use super::fetch::read_group;
+use super::file::{BaseFile, LegacyFile, StoredSource, blocking};
+use super::rows::{Group, GroupRows, Rows};
+use crate::actors::shared::Shared;
+use crate::domain::{Month, PartitionKey, Row};
+use crate::log::payload::{self, Op};
+use crate::log::{LogError, Lsn, Subject};
+use crate::parquet::legacy::{self, LegacyRow};
+use crate::parquet::{FileView, ParquetError};
+use crate::storage::{ObjectMeta, StorageError, layout};
+
+/// Why a partition could not be built.
+#[derive(Clone, Debug, Error)]
+pub enum LoadError {
+    /// A file of the folder cannot be read as what it should be. It stays as it is.
+    #[error("{file} cannot be read: {why}")]
+    Corrupt {
+        /// The file, below the store's root.
+        file: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The storage or the log could not be read; trying again may help.
+    #[error("reading failed: {0}")]
+    Io(String),
+}
+
+impl From<StorageError> for LoadError {
+    fn from(error: StorageError) -> Self {
+        Self::Io(error.to_string())
+    }
+}
+
+impl From<LogError> for LoadError {
+    fn from(error: LogError) -> Self {
+        Self::Io(error.to_string())
+    }
+}
+
+impl From<io::Error> for LoadError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error.to_string())
+    }
+}
+
+/// A partition's state as file and log have it.
+pub struct Loaded {
+    /// Its rows.
+    pub rows: Rows,
+    /// Its file, where it has one of today's schema.
+    pub file: Option<BaseFile>,
+    /// Files of the Python service that make up the base.
+    pub legacy: Vec<LegacyFile>,
+    /// The highest LSN in `rows`.
+    pub last_lsn: Lsn,
+    /// The log epoch it was built in.
+    pub epoch: u64,
+    /// The LSNs that were applied over the file.
+    pub replayed: Vec<Lsn>,
+}
+
+/// Builds the state of `key`'s partition.
+///
+/// # Errors
+/// [`LoadError`]; unreadable files are reported to [`Shared::unreadable`] too.
+pub async fn load(shared: &Arc<Shared>, key: &PartitionKey) -> Result<Loaded, LoadError> {
+    let loaded = load_base(shared, key).await;
+    if let Err(LoadError::Corrupt { file, why }) = &loaded {
+        shared.unreadable.report(file, Some(key), why);
+    }
+    let (mut rows, file, legacy) = loaded?;
+    shared.unreadable.clear(key);
+    let applied = file.as_ref().and_then(|f| f.view.footer()).map_or(0, |footer| {
+        if footer.log_id == shared.log.log_id() { footer.applied_lsn } else { 0 }
+    });
+    let applied = Lsn::new(applied);
+    let (epoch, replayed) = replay(shared, key, &mut rows, applied).await?;
+    let last_lsn = replayed.last().copied().unwrap_or(applied);
+    Ok(Loaded { rows, file, legacy, last_lsn, epoch, replayed })
+}
+
+type Base = (Rows, Option<BaseFile>, Vec<LegacyFile>);
+
+async fn load_base(shared: &Arc<Shared>, key: &PartitionKey) -> Result<Base, LoadError> {
+    let folder = layout::partition_folder(key);
+    let own_name = layout::partition_file_name(key);
+    let objects = shared.storage.list(&folder).await?;
+    let mut own = None;
+    let mut others = Vec::new();
+    for object in objects.into_iter().filter(|o| has_parquet_name(&o.name)) {
+        let Some(path) = folder.listed(&object.name) else { continue };
+        let view = open(shared, key, &path, &object).await?;
+        if object.name == own_name && view.is_ours() {
+            own = Some(BaseFile {
+                path,
+                len: object.len,
+                version: object.version,
+                view: Arc::new(view),
+            });
+        } else {
+            others.push(LegacyFile {
+                path,
+                name: object.name,
+                len: object.len,
+                version: object.version,
+            });
+        }
+    }
+    let adopted = own.as_ref().and_then(|f| f.view.footer()).map(|f| f.adopted.clone());
+    for leftover in adopted.unwrap_or_default() {
+        // A crash came between publishing the file and removing what it replaced.
+        others.retain(|f| f.name != leftover.name || f.len != leftover.len);
+    }
+    match own {
+        Some(file) if others.is_empty() => {
+            let foreign = file.view.footer().map_or(0, |f| f.foreign_ids);
+            Ok((Rows::new(key.clone(), file.groups(), foreign), Some(file), Vec::new()))
+        }
+        own => {
+            let rows = merge(shared, key, own.as_ref(), &others).await?;
+            let count = rows.len() as u64;
+            let groups = if rows.is_empty() { Vec::new() } else { vec![Group::loaded(rows)] };
+            Ok((Rows::new(key.clone(), groups, count), own, others))
+        }
+    }
+}
+
+fn has_parquet_name(name: &str) -> bool {
+    std::path::Path::new(name).extension().is_some_and(|e| e.eq_ignore_ascii_case("parquet"))
+}
+
+async fn open(
+    shared: &Arc<Shared>,
+    key: &PartitionKey,
+    path: &crate::storage::StorePath,
+    object: &ObjectMeta,
+) -> Result<FileView, LoadError> {
+    let source = StoredSource::new(Arc::clone(&shared.storage), path.clone(), object.len);
+    let opened = blocking(move || FileView::open(&source)).await;
+    let view = opened.map_err(|e| failed(path.as_str(), &e))?;
+    let others = match (view.table(), view.footer()) {
+        (Some(table), _) if table != key.table() => Some("it holds another table"),
+        (_, Some(footer)) if footer.user != *key.user() => Some("it belongs to another user"),
+        _ => None,
+    };
+    match others {
+        Some(why) => {
+            Err(LoadError::Corrupt { file: path.as_str().to_owned(), why: why.to_owned() })
+        }
+        None => Ok(view),
+    }
+}
+
+fn failed(file: &str, error: &ParquetError) -> LoadError {
+    match error {
+        ParquetError::Io(e) => LoadError::Io(e.to_string()),
+        other => LoadError::Corrupt { file: file.to_owned(), why: other.to_string() },
+    }
+}
+
+/// All rows of the folder's files, of one id the newest, in the order of a row group.
+async fn merge(
+    shared: &Arc<Shared>,
+    key: &PartitionKey,
+    own: Option<&BaseFile>,
+    adopted: &[LegacyFile],
+) -> Result<GroupRows, LoadError> {
+    let mut files: Vec<Vec<LegacyRow>> = Vec::new();
+    let table = key.table();
+    let fallback = key.month().map_or_else(|| shared.env.clock.now(), Month::start);
+    for file in adopted {
+        let bytes = shared.storage.read(&file.path, 0..file.len).await?;
+        let decoded = blocking(move || legacy::decode_legacy(table, bytes, fallback)).await;
+        files.push(decoded.map_err(|e| failed(file.path.as_str(), &e))?);
+    }
+    if let Some(file) = own {
+        let source = StoredSource::new(Arc::clone(&shared.storage), file.path.clone(), file.len);
+        let view = Arc::clone(&file.view);
+        let decoded = blocking(move || {
+            let groups = (0..view.groups().len()).map(|g| read_group(&view, &source, g, None));
+            groups.collect::<Result<Vec<_>, _>>().map(|groups| groups.concat())
+        })
+        .await;
+        let rows = decoded.map_err(|e| failed(file.path.as_str(), &e))?;
+        let plain = |row: Row| LegacyRow { row, credentials: None, owner: None };
+        files.push(rows.into_iter().map(plain).collect());
+    }
+    let mut rows: Vec<Arc<Row>> = legacy::newest_wins(files).into_iter().map(take_over).collect();
+    rows.sort_by(|a, b| (a.created_at, &b.id).cmp(&(b.created_at, &a.id)));
+    Ok(rows.into())
+}
+
+fn take_over(legacy: LegacyRow) -> Arc<Row> {
+    let LegacyRow { row, credentials, .. } = legacy;
+    let Some(plain) = credentials else { return Arc::new(row) };
+    let mut builder = row.edit();
+    builder.set_sealed(Some(kept_in_legacy(&plain)));
+    Arc::new(builder.finish(row.id, row.created_at, row.updated_at, row.version))
+}
+
+/// Applies what the log holds past `applied`, and answers the epoch and the LSNs.
+async fn replay(
+    shared: &Arc<Shared>,
+    key: &PartitionKey,
+    rows: &mut Rows,
+    applied: Lsn,
+) -> Result<(u64, Vec<Lsn>), LoadError> {
+    shared.log.published(key, applied);
+    let (epoch, locations) = loop {
+        let epoch = shared.log.epoch();
+        let locations = shared.log.unpublished(key);
+        let written = match locations.last() {
+            Some(last) => shared.log.visible_through(last.lsn()).await.is_ok(),
+            None => true,
+        };
+        // A batch that failed takes its records out of the index: look again.
+        if written && shared.log.epoch() == epoch {
+            break (epoch, locations);
+        }
+    };
+    if locations.is_empty() {
+        return Ok((epoch, Vec::new()));
+    }
+    let (log, key) = (shared.log.clone(), key.clone());
+    let changes = blocking(move || read_changes(&log, &key, &locations)).await?;
+    let lsns = changes.iter().map(|(lsn, _)| *lsn).collect();
+    for (lsn, op) in changes {
+        match op {
+            Op::Put(row) => rows.apply(&row.id.clone(), Some(Arc::new(row)), lsn.get()),
+            Op::Delete(id) => rows.apply(&id, None, lsn.get()),
+        }
+    }
+    Ok((epoch, lsns))
+}
+
+/// Reads the operations on `key` at some places of the log. Blocking.
+///
+/// # Errors
+/// [`LoadError::Io`] where the log cannot be read.
+pub fn read_changes(
+    log: &crate::log::Log,
+    key: &PartitionKey,
+    locations: &[crate::log::Location],
+) -> Result<Vec<(Lsn, Op)>, LoadError> {
+    let mut changes = Vec::with_capacity(locations.len());
+    for location in locations {
+        let record = log.read(location)?;
+        let Subject::Partitions(keys) = &record.subject else { continue };
+        let ops = payload::decode(keys, &record.payload)
+            .map_err(|e| LoadError::Io(format!("LSN {}: {e}", location.lsn())))?;
+        let of_key = keys.iter().zip(ops).filter(|(k, _)| *k == key);
+        changes.extend(of_key.map(|(_, op)| (location.lsn(), op)));
+    }
+    Ok(changes)
+}

@@ -1,0 +1,427 @@
+//! What a loaded partition does with a message: decides at once, in order, and hands the change
+//! to the log. It does not wait for the log: whoever asked is answered from the log's own thread
+//! when the change is durable.
+
+use std::collections::HashSet;
+use std::future::Future;
+use std::sync::Arc;
+
+use super::checkpoint::{Plan, Published};
+use super::file::{BaseFile, LegacyFile, blocking};
+use super::load::{LoadError, Loaded, read_changes};
+use super::rows::{Lookup, Need, Rows};
+use super::scan::Progress;
+use crate::actors::messages::{
+    Change, Precondition, Remember, ReplyTo, SaveMode, Work, Write, Written, answer,
+};
+use crate::actors::registry::TableEntry;
+use crate::actors::{Shared, StoreError, idempotency};
+use crate::domain::{Micros, PartitionKey, Patch, RecordId, Row, Table};
+use crate::log::payload::{Op, OpRef, encode};
+use crate::log::{Acknowledge, AppendError, LogFailure, Lsn, Stream};
+
+/// Share of all resident bytes that one partition's loaded row groups may take.
+const SHARE: u64 = 4;
+
+/// How long an idempotency key is remembered: 24 hours, in microseconds.
+pub const REMEMBERED: i64 = 24 * 3600 * 1_000_000;
+
+/// What became of a message.
+pub enum Step {
+    /// It is dealt with.
+    Done,
+    /// It goes on once this is read.
+    Need(Need, Work),
+}
+
+/// A loaded partition.
+pub struct Ready {
+    /// Its rows.
+    pub rows: Rows,
+    /// Its file.
+    pub file: Option<BaseFile>,
+    /// The last LSN it appended or read.
+    pub last_lsn: Lsn,
+    /// The log epoch its state belongs to.
+    pub epoch: u64,
+    legacy: Vec<LegacyFile>,
+    foreign_ids: u64,
+    shared: Arc<Shared>,
+    key: PartitionKey,
+    entry: Arc<TableEntry>,
+    stream: Stream,
+    payload: Vec<u8>,
+    learned: HashSet<Lsn>,
+}
+
+impl Ready {
+    /// The partition as it was loaded.
+    #[must_use]
+    pub fn new(
+        shared: Arc<Shared>,
+        key: PartitionKey,
+        entry: Arc<TableEntry>,
+        stream: Stream,
+        loaded: Loaded,
+    ) -> Self {
+        let Loaded { rows, file, legacy, last_lsn, epoch, replayed } = loaded;
+        let mut foreign_ids =
+            file.as_ref().and_then(|f| f.view.footer()).map_or(0, |f| f.foreign_ids);
+        if !legacy.is_empty() {
+            let all = rows.groups().iter().filter_map(|g| g.loaded.as_ref()).flat_map(|r| r.iter());
+            foreign_ids = all.filter(|r| rows.is_foreign(&r.id)).count() as u64;
+        }
+        let learned = replayed.into_iter().collect();
+        let payload = Vec::with_capacity(2048);
+        Self {
+            rows,
+            file,
+            last_lsn,
+            epoch,
+            legacy,
+            foreign_ids,
+            shared,
+            key,
+            entry,
+            stream,
+            payload,
+            learned,
+        }
+    }
+
+    /// Whether something is not in the file yet.
+    #[must_use]
+    pub fn is_dirty(&self) -> bool {
+        !self.rows.active().is_empty() || self.rows.frozen().is_some()
+    }
+
+    /// Whether files of the Python service make up the base.
+    #[must_use]
+    pub fn is_legacy(&self) -> bool {
+        !self.legacy.is_empty()
+    }
+
+    /// Deals with one message.
+    pub fn step(&mut self, work: Work) -> Step {
+        match work {
+            Work::Write(write) => self.write(write),
+            Work::Get { id, reply } => match self.find(&id) {
+                Lookup::Found(row) => self.reply(reply, Ok(row)),
+                Lookup::Absent => self.reply(reply, Err(StoreError::NotFound)),
+                Lookup::Need(need) => Step::Need(need, Work::Get { id, reply }),
+            },
+            Work::Scan { mut scan, reply } => match scan.advance(&mut self.rows) {
+                Progress::Enough | Progress::End => {
+                    let found = std::mem::take(&mut scan.found);
+                    self.reply(reply, Ok(found))
+                }
+                Progress::Need(need) => Step::Need(need, Work::Scan { scan, reply }),
+            },
+            Work::ForeignIds { reply } => self.foreign_ids(reply),
+            Work::Learn { row, lsn } => {
+                self.learn(row, lsn);
+                Step::Done
+            }
+            other => {
+                other.fail(StoreError::Internal, self.last_lsn);
+                Step::Done
+            }
+        }
+    }
+
+    fn reply<T>(&self, reply: ReplyTo<T>, result: Result<T, StoreError>) -> Step {
+        answer(reply, result, self.last_lsn);
+        Step::Done
+    }
+
+    fn find(&mut self, id: &RecordId) -> Lookup {
+        match self.rows.lookup(id) {
+            Lookup::Found(row) if self.is_expired(&row) => Lookup::Absent,
+            other => other,
+        }
+    }
+
+    fn is_expired(&self, row: &Row) -> bool {
+        self.key.table() == Table::Idempotency
+            && row.created_at.get() + REMEMBERED < self.shared.env.clock.now().get()
+    }
+
+    fn foreign_ids(&mut self, reply: ReplyTo<Vec<RecordId>>) -> Step {
+        let mut ids: Vec<RecordId> = Vec::new();
+        if self.foreign_ids > 0 {
+            for (index, group) in self.rows.groups().iter().enumerate() {
+                let Some(loaded) = &group.loaded else {
+                    let need = Need::Group { index, columns: Some(Vec::new()) };
+                    // Answered from rows, so that one path serves files and memory alike.
+                    return self.foreign_ids_from_file(need, reply);
+                };
+                ids.extend(
+                    loaded.iter().map(|r| r.id.clone()).filter(|id| self.rows.is_foreign(id)),
+                );
+            }
+        }
+        let unsaved = [Some(self.rows.active()), self.rows.frozen()];
+        let unsaved = unsaved.into_iter().flatten().flat_map(|o| o.changes().map(|(id, _)| id));
+        ids.extend(unsaved.filter(|id| self.rows.is_foreign(id)).cloned());
+        self.reply(reply, Ok(ids))
+    }
+
+    fn foreign_ids_from_file(&mut self, need: Need, reply: ReplyTo<Vec<RecordId>>) -> Step {
+        match need {
+            Need::Group { index, .. } => {
+                Step::Need(Need::Group { index, columns: None }, Work::ForeignIds { reply })
+            }
+            other @ Need::ForeignIds => Step::Need(other, Work::ForeignIds { reply }),
+        }
+    }
+
+    fn write(&mut self, write: Box<Write>) -> Step {
+        let now = self.shared.env.clock.now();
+        match &write.change {
+            Change::Put(_) => self.put(*write),
+            Change::Delete(id) => match self.find(&id.clone()) {
+                Lookup::Found(row) => self.delete(*write, &row),
+                Lookup::Absent => self.reply(write.reply, Err(StoreError::NotFound)),
+                Lookup::Need(need) => Step::Need(need, Work::Write(write)),
+            },
+            Change::Save { id, mode: SaveMode::Insert, .. } => {
+                let id = id.clone();
+                self.insert(*write, id, now)
+            }
+            Change::Save { id, mode, .. } => {
+                let (id, mode) = (id.clone(), *mode);
+                match self.find(&id) {
+                    Lookup::Found(row) => self.update(*write, &row, now),
+                    Lookup::Absent
+                        if mode == SaveMode::Upsert && write.precondition == Precondition::None =>
+                    {
+                        self.insert(*write, id, now)
+                    }
+                    Lookup::Absent => self.reply(write.reply, Err(StoreError::NotFound)),
+                    Lookup::Need(need) => Step::Need(need, Work::Write(write)),
+                }
+            }
+        }
+    }
+
+    fn insert(&mut self, write: Write, id: RecordId, now: Micros) -> Step {
+        let Change::Save { patch, created_at, .. } = write.change else { return Step::Done };
+        if let Err(error) = patch.check_create() {
+            return self.reply(write.reply, Err(error.into()));
+        }
+        let ignored = ignored_on_create(&patch);
+        let row = patch.created(id, created_at, now);
+        let written =
+            Written { id: row.id.clone(), created: true, version: 1, status: None, ignored };
+        self.commit(row.id.clone(), Some(row), written, write.remember, write.reply)
+    }
+
+    fn update(&mut self, write: Write, row: &Row, now: Micros) -> Step {
+        let Change::Save { patch, names_status, .. } = write.change else { return Step::Done };
+        let checked = write.precondition.check(row.version);
+        if let Err(error) = checked.and_then(|()| Ok(patch.check_update(&row.id)?)) {
+            return self.reply(write.reply, Err(error));
+        }
+        let next = patch.updated(row, now);
+        let written = Written {
+            id: next.id.clone(),
+            created: false,
+            version: next.version,
+            status: names_status.then(|| next.text("status").unwrap_or_default().to_owned()),
+            ignored: patch.ignored(row),
+        };
+        self.commit(next.id.clone(), Some(next), written, write.remember, write.reply)
+    }
+
+    fn delete(&mut self, write: Write, row: &Row) -> Step {
+        if let Err(error) = write.precondition.check(row.version) {
+            return self.reply(write.reply, Err(error));
+        }
+        let (id, version) = (row.id.clone(), row.version);
+        let written =
+            Written { id: id.clone(), created: false, version, status: None, ignored: Vec::new() };
+        self.commit(id, None, written, write.remember, write.reply)
+    }
+
+    fn put(&mut self, write: Write) -> Step {
+        let Change::Put(row) = write.change else { return Step::Done };
+        let (id, version) = (row.id.clone(), row.version);
+        let written =
+            Written { id: id.clone(), created: true, version, status: None, ignored: Vec::new() };
+        self.commit(id, Some(*row), written, write.remember, write.reply)
+    }
+
+    /// Hands a change to the log and takes it into memory. The caller is answered when the log
+    /// is durable through it; on a refusal at once, and nothing is changed.
+    fn commit(
+        &mut self,
+        id: RecordId,
+        row: Option<Row>,
+        written: Written,
+        remember: Option<Remember>,
+        reply: ReplyTo<Written>,
+    ) -> Step {
+        let (remembered, ticket) = match remember {
+            Some(Remember { row, ticket }) => (Some(Arc::new(row(&written))), Some(ticket)),
+            None => (None, None),
+        };
+        self.payload.clear();
+        let op = row.as_ref().map_or(OpRef::Delete(&id), OpRef::Put);
+        let ledger = remembered.as_ref().map(|_| {
+            self.shared.log.stream(&PartitionKey::whole(self.key.user(), Table::Idempotency))
+        });
+        match (&remembered, &ledger) {
+            (Some(remembered), Some(_)) => encode(&[op, OpRef::Put(remembered)], &mut self.payload),
+            _ => encode(&[op], &mut self.payload),
+        }
+        let mut streams = vec![&self.stream];
+        streams.extend(ledger.as_ref());
+        let ack = Ack { written, reply };
+        match self.shared.log.append(self.epoch, &streams, &self.payload, ack) {
+            Ok(lsn) => {
+                self.last_lsn = lsn;
+                self.rows.apply(&id, row.map(Arc::new), lsn.get());
+                if self.rows.is_foreign(&id) {
+                    self.foreign_ids += 1;
+                }
+                self.shared.registry.changed(&self.entry);
+                if let (Some(row), Some(ticket)) = (remembered, ticket) {
+                    idempotency::tell(&self.shared, self.key.user(), row, lsn, ticket);
+                }
+            }
+            // The writer was refused by the log itself; nothing was changed.
+            Err(_) => {}
+        }
+        Step::Done
+    }
+
+    /// Takes a row that another partition logged under `lsn`.
+    fn learn(&mut self, row: Arc<Row>, lsn: Lsn) {
+        // A checkpoint or a load may have read it from the log already.
+        if self.file_lsn() < lsn && self.learned.insert(lsn) {
+            self.rows.apply(&row.id.clone(), Some(row), lsn.get());
+            self.foreign_ids += 1;
+            self.last_lsn = self.last_lsn.max(lsn);
+        }
+    }
+
+    fn file_lsn(&self) -> Lsn {
+        let footer = self.file.as_ref().and_then(|f| f.view.footer());
+        Lsn::new(
+            footer.filter(|f| f.log_id == self.shared.log.log_id()).map_or(0, |f| f.applied_lsn),
+        )
+    }
+
+    /// Reads from the log what others logged for this partition and did not tell yet.
+    pub fn catch_up(&self) -> impl Future<Output = Result<Vec<(Lsn, Op)>, LoadError>> + use<> {
+        let (log, key, learned) = (self.shared.log.clone(), self.key.clone(), self.learned.clone());
+        async move {
+            let mut missing = log.unpublished(&key);
+            missing.retain(|at| !learned.contains(&at.lsn()));
+            if let Some(last) = missing.last() {
+                log.visible_through(last.lsn()).await.map_err(|e| LoadError::Io(e.to_string()))?;
+            }
+            blocking(move || read_changes(&log, &key, &missing)).await
+        }
+    }
+
+    /// Takes what [`Ready::catch_up`] read.
+    pub fn learn_all(&mut self, changes: Vec<(Lsn, Op)>) {
+        for (lsn, op) in changes {
+            match op {
+                Op::Put(row) => self.learn(Arc::new(row), lsn),
+                Op::Delete(id) => self.rows.apply(&id, None, lsn.get()),
+            }
+        }
+    }
+
+    /// Sets the unsaved changes aside and says what the checkpoint must write.
+    pub fn freeze(&mut self) -> Plan {
+        let mut upserts = Vec::new();
+        let mut deletes = HashSet::new();
+        let mut through = self.file_lsn();
+        let now = self.shared.env.clock.now().get();
+        let expires = self.key.table() == Table::Idempotency;
+        if !self.legacy.is_empty() {
+            let all = self.rows.groups().iter().filter_map(|g| g.loaded.as_ref());
+            let kept = all.flat_map(|rows| rows.iter()).filter(|r| !self.rows.is_shadowed(&r.id));
+            upserts.extend(kept.cloned());
+        }
+        self.rows.freeze();
+        if let Some(frozen) = self.rows.frozen() {
+            through = through.max(Lsn::new(frozen.max_lsn()));
+            for (id, row) in frozen.changes() {
+                match row {
+                    Some(row) if !(expires && row.created_at.get() + REMEMBERED < now) => {
+                        upserts.push(Arc::clone(row));
+                    }
+                    _ => {
+                        deletes.insert(id.clone());
+                    }
+                }
+            }
+        }
+        if expires {
+            // What another partition has logged here and not told yet must stay in the log.
+            let mut untold = self.shared.log.unpublished(&self.key).into_iter().map(|at| at.lsn());
+            if let Some(first) = untold.find(|lsn| !self.learned.contains(lsn)) {
+                through = through.min(Lsn::new(first.get() - 1));
+            }
+        }
+        self.learned.retain(|lsn| *lsn > through);
+        Plan {
+            key: self.key.clone(),
+            file: self.file.clone(),
+            upserts,
+            deletes,
+            legacy: self.legacy.clone(),
+            through,
+            foreign_ids: self.foreign_ids,
+        }
+    }
+
+    /// Takes a written checkpoint as the new base.
+    pub fn install(&mut self, published: Published) {
+        self.rows.install_base(published.groups, published.foreign_ids);
+        self.file = Some(published.file);
+        self.legacy.clear();
+        self.evict();
+    }
+
+    /// Drops row groups that take more than this partition's share of memory.
+    pub fn evict(&mut self) {
+        if self.file.is_some() && self.legacy.is_empty() {
+            let share =
+                usize::try_from(self.shared.limits.resident_bytes / SHARE).unwrap_or(usize::MAX);
+            self.rows.evict_groups(share);
+        }
+    }
+}
+
+/// Answers a writer when the log is done with his change.
+struct Ack {
+    written: Written,
+    reply: ReplyTo<Written>,
+}
+
+impl Acknowledge for Ack {
+    fn acknowledge(self: Box<Self>, result: Result<(), LogFailure>) {
+        let Self { written, reply } = *self;
+        answer(reply, result.map(|()| written).map_err(StoreError::from), Lsn::NONE);
+    }
+
+    fn refuse(self: Box<Self>, error: AppendError) {
+        answer(self.reply, Err(error.into()), Lsn::NONE);
+    }
+}
+
+fn ignored_on_create(patch: &Patch) -> Vec<&'static str> {
+    let mut names = Vec::new();
+    if patch.updated_at.is_some() {
+        names.push("updated_at");
+    }
+    if patch.version.is_some_and(|version| version != 1) {
+        names.push("version");
+    }
+    names
+}

@@ -1,0 +1,93 @@
+//! What all actors are handed: the parts they work with and the bounds they keep.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::registry::Registry;
+use crate::domain::PartitionKey;
+use crate::env::Env;
+use crate::log::Log;
+use crate::storage::Storage;
+
+/// Bounds of the actors, each set once.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Messages a partition's mailbox holds, and requests it keeps waiting for a read.
+    pub mailbox: usize,
+    /// How far behind a Parquet file may be.
+    pub checkpoint_interval: Duration,
+    /// Unsaved bytes that make a checkpoint due at once.
+    pub checkpoint_bytes: u64,
+    /// Checkpoints under way at once.
+    pub checkpoint_concurrency: usize,
+    /// How long a partition stays without requests.
+    pub idle_timeout: Duration,
+    /// Bytes all partitions may hold in memory.
+    pub resident_bytes: u64,
+    /// Partitions that may run.
+    pub resident_partitions: usize,
+    /// Bytes the listing cache may hold.
+    pub cache_bytes: usize,
+    /// Threads that actors run on.
+    pub arbiters: usize,
+}
+
+/// The parts actors work with.
+pub struct Shared {
+    /// Clock, randomness, files.
+    pub env: Env,
+    /// The log.
+    pub log: Log,
+    /// Where Parquet files live.
+    pub storage: Arc<dyn Storage>,
+    /// Who is where.
+    pub registry: Registry,
+    /// Bounds.
+    pub limits: Limits,
+    /// Files that cannot be read, and why.
+    pub unreadable: Unreadable,
+}
+
+impl Shared {
+    /// Monotonic milliseconds, never 0.
+    #[must_use]
+    pub fn millis(&self) -> u64 {
+        u64::try_from(self.env.clock.monotonic().as_millis()).unwrap_or(u64::MAX).max(1)
+    }
+}
+
+/// Files that cannot be read: kept, reported, never overwritten. Bounded.
+#[derive(Debug, Default)]
+pub struct Unreadable(Mutex<BTreeMap<String, (Option<PartitionKey>, String)>>);
+
+/// How many unreadable files are named; more are only logged.
+const MOST_NAMED: usize = 1000;
+
+impl Unreadable {
+    /// Reports a file by its path below the store's root.
+    pub fn report(&self, file: &str, partition: Option<&PartitionKey>, why: &str) {
+        let mut files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if files.len() < MOST_NAMED || files.contains_key(file) {
+            let entry = (partition.cloned(), why.to_owned());
+            if files.insert(file.to_owned(), entry).is_none() {
+                tracing::error!(file, why, "file cannot be read and is left untouched");
+            }
+        } else {
+            tracing::error!(file, why, "file cannot be read and is left untouched");
+        }
+    }
+
+    /// Forgets what was reported of a partition: its folder was read again, whole.
+    pub fn clear(&self, partition: &PartitionKey) {
+        let mut files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        files.retain(|_, (p, _)| p.as_ref() != Some(partition));
+    }
+
+    /// The files and why each cannot be read.
+    #[must_use]
+    pub fn list(&self) -> Vec<(String, String)> {
+        let files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        files.iter().map(|(file, (_, why))| (file.clone(), why.clone())).collect()
+    }
+}

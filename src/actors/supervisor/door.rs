@@ -1,0 +1,132 @@
+//! How everybody reaches a partition: a known address costs no hop, an unknown one is opened by
+//! the supervisor, one that stopped meanwhile is opened again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::Addr;
+use actix::prelude::SendError;
+use tokio::sync::oneshot;
+
+use super::{Open, OpenCatalog, Supervisor};
+use crate::actors::catalog::Catalog;
+use crate::actors::messages::{Answer, ReplyTo, Work};
+use crate::actors::registry::Slot;
+use crate::actors::{Shared, StoreError};
+use crate::domain::{PartitionKey, Table, UserId};
+use crate::log::Lsn;
+
+/// How often a request follows a partition that keeps stopping.
+const ATTEMPTS: usize = 3;
+
+/// The way to partitions and catalogs. Cheap to clone.
+#[derive(Clone)]
+pub struct Door {
+    shared: Arc<Shared>,
+    supervisor: Addr<Supervisor>,
+}
+
+impl Door {
+    /// The way through `supervisor`.
+    #[must_use]
+    pub fn new(shared: Arc<Shared>, supervisor: Addr<Supervisor>) -> Self {
+        Self { shared, supervisor }
+    }
+
+    /// A partition's address, started where it is not running.
+    ///
+    /// # Errors
+    /// Whatever keeps it from starting.
+    pub async fn open(&self, key: &PartitionKey) -> Result<Slot, StoreError> {
+        if let Some(slot) = self.shared.registry.partition(key) {
+            return Ok(slot);
+        }
+        let (reply, answer) = oneshot::channel();
+        let sent = self.supervisor.try_send(Open { key: key.clone(), reply });
+        sent.map_err(|e| refused(&e))?;
+        answer.await.map_err(|_| StoreError::Draining)?
+    }
+
+    /// A catalog's address, started where it is not running.
+    ///
+    /// # Errors
+    /// Whatever keeps it from starting.
+    pub async fn catalog(&self, user: &UserId, table: Table) -> Result<Addr<Catalog>, StoreError> {
+        if let Some(catalog) = self.shared.registry.catalog(&(user.clone(), table)) {
+            return Ok(catalog);
+        }
+        let (reply, answer) = oneshot::channel();
+        let sent = self.supervisor.try_send(OpenCatalog { user: user.clone(), table, reply });
+        sent.map_err(|e| refused(&e))?;
+        answer.await.map_err(|_| StoreError::Draining)?
+    }
+
+    /// Asks a partition. A request that was let go without an answer is not sent again, as its
+    /// message is gone: the answer is then [`StoreError::Restarting`], and nothing was changed.
+    pub async fn ask<T>(
+        &self,
+        key: &PartitionKey,
+        make: impl FnOnce(ReplyTo<T>) -> Work,
+    ) -> Answer<T> {
+        let (reply, answer) = oneshot::channel();
+        let mut work = make(reply);
+        for _ in 0..ATTEMPTS {
+            let slot = match self.open(key).await {
+                Ok(slot) => slot,
+                Err(error) => return Answer { result: Err(error), as_of: Lsn::new(0) },
+            };
+            match slot.addr.try_send(work) {
+                Ok(()) => {
+                    let lost = || Answer {
+                        result: Err(StoreError::Restarting { after: Duration::from_secs(1) }),
+                        as_of: Lsn::new(0),
+                    };
+                    return answer.await.unwrap_or_else(|_| lost());
+                }
+                Err(SendError::Full(_)) => {
+                    return Answer { result: Err(StoreError::Overloaded), as_of: Lsn::new(0) };
+                }
+                Err(SendError::Closed(back)) => {
+                    self.shared.registry.leave(key, &slot.stats);
+                    work = back;
+                }
+            }
+        }
+        Answer { result: Err(StoreError::Overloaded), as_of: Lsn::new(0) }
+    }
+
+    /// Asks a partition again where it stopped with the request in its mailbox. `make` is called
+    /// once an attempt.
+    pub async fn ask_again<T>(
+        &self,
+        key: &PartitionKey,
+        make: impl Fn(ReplyTo<T>) -> Work,
+    ) -> Answer<T> {
+        let mut answer = self.ask(key, &make).await;
+        for _ in 1..ATTEMPTS {
+            if !matches!(answer.result, Err(StoreError::Restarting { .. })) {
+                break;
+            }
+            answer = self.ask(key, &make).await;
+        }
+        answer
+    }
+
+    /// What an answer says, once the log is durable through what it rests on.
+    ///
+    /// # Errors
+    /// The answer's, or the log's where what it rests on was lost.
+    pub async fn settled<T>(&self, answer: Answer<T>) -> Result<T, StoreError> {
+        if answer.as_of > Lsn::new(0) {
+            self.shared.log.visible_through(answer.as_of).await?;
+        }
+        answer.result
+    }
+}
+
+fn refused<M>(error: &SendError<M>) -> StoreError {
+    match error {
+        SendError::Full(_) => StoreError::Overloaded,
+        SendError::Closed(_) => StoreError::Draining,
+    }
+}

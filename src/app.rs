@@ -1,0 +1,216 @@
+//! The one place where parts are built and joined.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::actors::{Limits, Shared, Unreadable, registry::Registry};
+use crate::cli::{Settings, StoreSettings};
+use crate::env::{Env, File, OpenMode};
+use crate::http::{self, AppState};
+use crate::log::{Log, LogError, LogOptions, OpenReport, SyncMode};
+use crate::shutdown::{self, Signal};
+use crate::storage::LocalStorage;
+use crate::store::{Store, StoreError};
+
+/// Largest log record: a request body and what comes with it.
+const MAX_RECORD: usize = 16 * 1024 * 1024;
+/// Bytes that may wait for the log's writer.
+const MAX_PENDING: usize = 64 * 1024 * 1024;
+
+/// Why the server could not start, or did not end well.
+#[derive(Debug, Error)]
+pub enum AppError {
+    /// Another process has the store open.
+    #[error(
+        "another audience-store is running on {0}: stop it first, or name another folder with --data"
+    )]
+    Locked(String),
+    /// The folder cannot be used.
+    #[error("cannot use the data folder {folder}: {source}")]
+    Folder {
+        /// Which.
+        folder: String,
+        /// What the file system says.
+        source: io::Error,
+    },
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Which.
+        address: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The log cannot be opened.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The end was not clean: what is said is in the log and comes back with the next start.
+    #[error("the store was not closed cleanly: {0}; nothing acknowledged is lost")]
+    Close(StoreError),
+    /// The server failed.
+    #[error("the server failed: {0}")]
+    Server(#[source] io::Error),
+}
+
+/// An open store folder: its lock, its log, the parts over them.
+pub struct Opened {
+    /// The parts.
+    pub shared: Arc<Shared>,
+    /// What opening the log found.
+    pub report: OpenReport,
+    lock: Arc<dyn File>,
+}
+
+/// Takes the folder's lock and opens its log. Blocking.
+///
+/// # Errors
+/// [`AppError::Locked`], [`AppError::Folder`], [`AppError::Log`].
+pub fn open(
+    env: &Env,
+    settings: &StoreSettings,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Opened, AppError> {
+    let lock = lock(env, &settings.data)?;
+    let sync = match settings.sync {
+        crate::cli::SyncMode::Always => SyncMode::Always,
+        crate::cli::SyncMode::Interval(every) => SyncMode::Interval(every),
+        crate::cli::SyncMode::Off => SyncMode::Off,
+    };
+    let options = LogOptions {
+        sync,
+        segment_bytes: settings.log_segment_bytes,
+        max_record_bytes: MAX_RECORD,
+        max_pending_bytes: MAX_PENDING,
+        max_log_bytes: settings.log_max_bytes,
+    };
+    let (log, report) = Log::open(env, &settings.data.join("log"), options, progress)?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let limits = Limits {
+        mailbox: settings.mailbox,
+        checkpoint_interval: settings.checkpoint_interval,
+        checkpoint_bytes: settings.checkpoint_bytes,
+        checkpoint_concurrency: settings.checkpoint_concurrency,
+        idle_timeout: settings.idle_timeout,
+        resident_bytes: settings.resident_bytes,
+        resident_partitions: settings.resident_partitions,
+        cache_bytes: usize::try_from(settings.cache_bytes).unwrap_or(usize::MAX),
+        arbiters: if settings.arbiters == 0 { cores } else { settings.arbiters },
+    };
+    let shared = Shared {
+        env: env.clone(),
+        log,
+        storage: Arc::new(LocalStorage::new(Arc::clone(&env.fs), &settings.data)),
+        registry: Registry::new(),
+        limits,
+        unreadable: Unreadable::default(),
+    };
+    Ok(Opened { shared: Arc::new(shared), report, lock })
+}
+
+/// Takes the lock of a store's folder, making the folder where there is none. Held until the
+/// file is dropped, and given back by the system when the process ends, however it ends.
+///
+/// # Errors
+/// [`AppError::Locked`], [`AppError::Folder`].
+pub fn lock(env: &Env, data: &Path) -> Result<Arc<dyn File>, AppError> {
+    let folder = || data.display().to_string();
+    let failed = |source| AppError::Folder { folder: folder(), source };
+    env.fs.create_dir_all(data).map_err(failed)?;
+    let path = data.join("LOCK");
+    let file = match env.fs.open(&path, OpenMode::CreateNew) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => env.fs.open(&path, OpenMode::Write),
+        other => other,
+    };
+    let file = file.map_err(failed)?;
+    if file.try_lock().map_err(failed)? { Ok(file) } else { Err(AppError::Locked(folder())) }
+}
+
+/// Runs the server until a signal ends it. `started` hears where it listens.
+///
+/// # Errors
+/// [`AppError`].
+pub async fn serve(
+    env: Env,
+    settings: Settings,
+    started: impl FnOnce(std::net::SocketAddr),
+) -> Result<(), AppError> {
+    let sync = settings.store.sync.to_string();
+    let max_body = usize::try_from(settings.http.max_body).unwrap_or(usize::MAX);
+    let state = AppState::starting(max_body, settings.http.request_timeout, &sync);
+    let signals = shutdown::signals().map_err(AppError::Server)?;
+    // The lock comes first: a second server on the folder must not even listen.
+    let held = lock(&env, &settings.store.data)?;
+    drop(held);
+    let bound = http::bind(&settings.http, state.clone())
+        .map_err(|source| AppError::Listen { address: settings.http.listen.to_string(), source })?;
+    started(bound.address);
+    let serving = actix_web::rt::spawn(bound.server);
+    let store_settings = settings.store.clone();
+    let opening_env = env.clone();
+    let opening = tokio::task::spawn_blocking(move || {
+        let mut progress = recovery_progress(&opening_env);
+        open(&opening_env, &store_settings, &mut progress)
+    });
+    let opened = match opening.await {
+        Ok(opened) => opened?,
+        Err(e) => return Err(AppError::Server(io::Error::other(e))),
+    };
+    let store = begin(opened.shared, &opened.report, &settings.store).await;
+    state.open(store.clone());
+    let ended = shutdown::wait(signals, serving, bound.handle).await;
+    if let Signal::Again = ended.signal {
+        // Everything acknowledged is in the log.
+        return Ok(());
+    }
+    let closed = tokio::select! {
+        closed = store.close() => closed,
+        () = ended.again => return Ok(()),
+    };
+    drop(opened.lock);
+    closed.map_err(AppError::Close)?;
+    ended.result.map_err(AppError::Server)
+}
+
+/// Starts the actors over an open store, after finishing what a crash cut short.
+pub async fn begin(shared: Arc<Shared>, report: &OpenReport, settings: &StoreSettings) -> Store {
+    if let Some(torn) = &report.torn {
+        tracing::warn!(
+            ?torn,
+            "the log ended in a record that was never acknowledged; it was cut off"
+        );
+    }
+    for (user, lsn) in &report.erased {
+        if let Err(error) = Store::finish_erasure(&shared, user, *lsn).await {
+            tracing::error!(%error, "an erasure could not be finished and will be at the next start");
+        }
+    }
+    let records = report.records;
+    tracing::info!(records, segments = report.segments, "log opened");
+    let store = Store::start(Arc::clone(&shared), settings.data.clone());
+    actix_web::rt::spawn(async move {
+        if let Err(error) = Store::survey(shared).await {
+            tracing::warn!(%error, "not every file could be looked at");
+        }
+    });
+    store
+}
+
+/// Says on the console how far a long recovery is: once a second, after the first.
+fn recovery_progress(env: &Env) -> impl FnMut(u64, u64) + use<> {
+    const EVERY: Duration = Duration::from_secs(1);
+    let clock = Arc::clone(&env.clock);
+    let mut last = clock.monotonic();
+    move |done, total| {
+        let now = clock.monotonic();
+        if now.saturating_sub(last) < EVERY {
+            return;
+        }
+        last = now;
+        let percent = done.saturating_mul(100).checked_div(total).unwrap_or(100);
+        eprintln!("recovering: {percent} % of {} MiB of log read", total / (1024 * 1024));
+    }
+}

@@ -1,0 +1,216 @@
+//! Raw arguments, as clap reads them: which command, and the texts of flags. Nothing is checked
+//! here that [`super::rules`] checks, so that a flag, a variable and a file's key fail alike.
+
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+
+use clap::{Arg, ArgMatches, Args, FromArgMatches, Parser, Subcommand, value_parser};
+
+use super::sources::CONFIG_ENVIRONMENT;
+use super::table::{Scope, in_scope};
+use crate::domain::Micros;
+use crate::seed;
+
+const EXAMPLES: &str = "\
+Settings are taken from flags, then from the environment, then from the file that --config names
+(TOML, one `setting = \"value\"` a line), then from the defaults.
+
+Examples:
+  audience-store                                      start the server with the defaults
+  audience-store serve --data /srv/audiences --listen 127.0.0.1:9000
+  audience-store config --config store.toml           see every setting and where it comes from
+  audience-store seed --users 1000 --audiences 50     fill a store with believable records
+  audience-store log inspect --data /srv/audiences    read the write-ahead log of a stopped server";
+
+/// The whole command line.
+#[derive(Parser)]
+#[command(
+    name = "audience-store",
+    version,
+    about = "Keeps audiences, platforms and distributions of many users in plain Parquet files, \
+             and serves them over REST",
+    after_help = EXAMPLES,
+    args_conflicts_with_subcommands = true
+)]
+pub(super) struct RawCli {
+    #[command(flatten)]
+    pub(super) serve: Flags<ForServe>,
+    #[command(subcommand)]
+    pub(super) command: Option<RawCommand>,
+}
+
+/// A command; none means `serve`.
+#[derive(Subcommand)]
+pub(super) enum RawCommand {
+    /// Start the server (also what happens without a command)
+    Serve(Flags<ForServe>),
+    /// Print every setting of the server, its value and where it comes from
+    Config(RawConfig),
+    /// Fill a store with believable records, the same ones for the same seed
+    Seed(RawSeed),
+    /// Look at, or cut, the write-ahead log of a stopped server
+    #[command(subcommand)]
+    Log(RawLog),
+}
+
+/// Arguments of `config`.
+#[derive(Args)]
+pub(super) struct RawConfig {
+    #[command(flatten)]
+    pub(super) flags: Flags<ForServe>,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Arguments of `seed`.
+#[derive(Args)]
+#[command(
+    after_help = "The server must not run on the same folder meanwhile. The same --seed with \
+                        the same --until makes the same records, so that repeating it updates \
+                        them instead of adding more."
+)]
+pub(super) struct RawSeed {
+    /// Users to make records for, numbered from 1
+    #[arg(long, value_name = "COUNT", default_value_t = 100,
+          value_parser = value_parser!(u64).range(1..=seed::MAX_USERS))]
+    pub(super) users: u64,
+    /// Audiences of each user
+    #[arg(long, value_name = "COUNT", default_value_t = 50,
+          value_parser = value_parser!(u32).range(0..=1_000_000))]
+    pub(super) audiences: u32,
+    /// Platforms of each user
+    #[arg(long, value_name = "COUNT", default_value_t = 3,
+          value_parser = value_parser!(u32).range(0..=10_000))]
+    pub(super) platforms: u32,
+    /// Distributions of each user; none without audiences and platforms
+    #[arg(long, value_name = "COUNT", default_value_t = 30,
+          value_parser = value_parser!(u32).range(0..=1_000_000))]
+    pub(super) distributions: u32,
+    /// Months before --until that creation times are spread over
+    #[arg(long, value_name = "COUNT", default_value_t = 12,
+          value_parser = value_parser!(u32).range(1..=240))]
+    pub(super) months: u32,
+    /// The last moment a record may be created at, such as 2026-11-01T00:00:00Z [default: now]
+    #[arg(long, value_name = "TIME", value_parser = Micros::parse)]
+    pub(super) until: Option<Micros>,
+    /// The same seed makes the same records
+    #[arg(long, value_name = "NUMBER", default_value_t = seed::DEFAULT_SEED)]
+    pub(super) seed: u64,
+    /// Saves under way at once
+    #[arg(long, value_name = "COUNT", default_value_t = 256,
+          value_parser = value_parser!(u32).range(1..=65_536))]
+    pub(super) concurrency: u32,
+    #[command(flatten)]
+    pub(super) flags: Flags<ForStore>,
+}
+
+/// Commands of `log`.
+#[derive(Subcommand)]
+pub(super) enum RawLog {
+    /// Print every record of the log, and every damaged place
+    Inspect(RawLogInspect),
+    /// Cut the log: this record and everything after it, kept aside in a file
+    Truncate(RawLogTruncate),
+}
+
+/// Arguments of `log inspect`.
+#[derive(Args)]
+pub(super) struct RawLogInspect {
+    /// Print from this log sequence number on
+    #[arg(long, value_name = "LSN")]
+    pub(super) from: Option<u64>,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) flags: Flags<ForData>,
+}
+
+/// Arguments of `log truncate`.
+#[derive(Args)]
+pub(super) struct RawLogTruncate {
+    /// The first log sequence number to cut
+    #[arg(long, value_name = "LSN", required = true, value_parser = value_parser!(u64).range(1..))]
+    pub(super) at: u64,
+    /// Do not ask
+    #[arg(long)]
+    pub(super) yes: bool,
+    #[command(flatten)]
+    pub(super) flags: Flags<ForData>,
+}
+
+/// A [`Scope`], as a type.
+pub(super) trait Scoped {
+    /// The scope.
+    const SCOPE: Scope;
+}
+
+/// [`Scope::Data`].
+pub(super) struct ForData;
+/// [`Scope::Store`].
+pub(super) struct ForStore;
+/// [`Scope::Serve`].
+pub(super) struct ForServe;
+
+impl Scoped for ForData {
+    const SCOPE: Scope = Scope::Data;
+}
+impl Scoped for ForStore {
+    const SCOPE: Scope = Scope::Store;
+}
+impl Scoped for ForServe {
+    const SCOPE: Scope = Scope::Serve;
+}
+
+/// The flags of a scope's settings that were given, and the configuration file's name.
+pub(super) struct Flags<S> {
+    pub(super) given: BTreeMap<&'static str, String>,
+    pub(super) config: Option<String>,
+    scope: PhantomData<S>,
+}
+
+const CONFIG: &str = "config";
+
+impl<S: Scoped> FromArgMatches for Flags<S> {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let text = |id| matches.try_get_one::<String>(id).ok().flatten().cloned();
+        let keys = in_scope(S::SCOPE).map(|setting| setting.about().key);
+        let given = keys.filter_map(|key| Some((key, text(key)?))).collect();
+        Ok(Self { given, config: text(CONFIG), scope: PhantomData })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl<S: Scoped> Args for Flags<S> {
+    fn augment_args(mut command: clap::Command) -> clap::Command {
+        command = command.arg(
+            Arg::new(CONFIG)
+                .long(CONFIG)
+                .value_name("FILE")
+                .help(format!("TOML file with settings [env: {CONFIG_ENVIRONMENT}]")),
+        );
+        for setting in in_scope(S::SCOPE) {
+            let about = setting.about();
+            let origin = format!("[default: {}] [env: {}]", about.default, about.environment());
+            let help = about.help;
+            command = command.arg(
+                Arg::new(about.key)
+                    .long(about.key)
+                    .value_name(about.placeholder)
+                    .help(format!("{help} {origin}"))
+                    .long_help(format!("{help}.\nAccepts {}\n{origin}", setting.accepts()))
+                    .help_heading(about.group.name()),
+            );
+        }
+        command
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
+    }
+}

@@ -1,0 +1,152 @@
+//! The command line: raw arguments → checked settings → a [`Command`].
+//!
+//! `table` is the one list of settings, `rules` what their texts mean, `args` what clap reads,
+//! `sources` which of flag, environment, file and default wins. What comes out is checked; what is
+//! wrong is said with the setting's name, where its value came from and what would be accepted.
+//! Nothing here runs a command.
+
+mod args;
+mod config_command;
+mod error;
+mod inspect_line;
+pub mod quantity;
+mod rules;
+mod run;
+mod settings;
+mod sources;
+pub mod table;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::Parser;
+
+use args::{Flags, RawCli, RawCommand, RawLog, RawSeed, Scoped};
+pub use config_command::{as_json, as_table, settings_markdown};
+pub use error::{CliError, Problem};
+pub use rules::{LogFormat, Rule, SyncMode};
+pub use run::{run, start_logging};
+pub use settings::{HttpSettings, LoggingSettings, Settings, StoreSettings};
+pub use sources::{CONFIG_ENVIRONMENT, ConfigFile, Entry, Environment, Resolved, Source};
+
+use crate::domain::Micros;
+use crate::env::FileSystem;
+use crate::seed;
+
+/// What to do, with everything it needs.
+pub enum Command {
+    /// Start the server.
+    Serve(Box<Settings>),
+    /// Print settings: [`as_json`] or [`as_table`].
+    Config {
+        /// The settings; all of them are acceptable.
+        resolved: Resolved,
+        /// Whether to print JSON.
+        json: bool,
+    },
+    /// Fill a store with believable records.
+    Seed(Box<SeedArgs>),
+    /// Print the log's records.
+    LogInspect {
+        /// Folder of the store.
+        data: PathBuf,
+        /// The first LSN to print, where not all are wanted.
+        from_lsn: Option<u64>,
+        /// Whether to print JSON lines.
+        json: bool,
+    },
+    /// Cut the log.
+    LogTruncate {
+        /// Folder of the store.
+        data: PathBuf,
+        /// The first LSN to cut.
+        at: u64,
+        /// Whether to go ahead without asking.
+        yes: bool,
+    },
+}
+
+/// What `seed` is told.
+#[derive(Debug)]
+pub struct SeedArgs {
+    /// How to open the store.
+    pub store: StoreSettings,
+    /// Log lines.
+    pub logging: LoggingSettings,
+    /// Users to make records for, from 1.
+    pub users: u64,
+    /// Records a user, and the months they are spread over.
+    pub options: seed::Options,
+    /// The last moment a record may be created at; none means now.
+    pub until: Option<Micros>,
+    /// The same seed and the same moment make the same records.
+    pub seed: u64,
+    /// Saves under way at once, at least 1.
+    pub concurrency: usize,
+}
+
+/// Reads a command line. `args` begins with the program's name; `environment` looks a variable up;
+/// `fs` reads the configuration file.
+///
+/// # Errors
+/// [`CliError`], which prints itself and knows its exit code. A request for help or the version
+/// is one too, with exit code 0.
+pub fn parse(
+    args: impl IntoIterator<Item = OsString>,
+    environment: Environment<'_>,
+    fs: &dyn FileSystem,
+) -> Result<Command, CliError> {
+    let raw = RawCli::try_parse_from(args)?;
+    match raw.command.unwrap_or(RawCommand::Serve(raw.serve)) {
+        RawCommand::Serve(flags) => {
+            let resolved = resolve(&flags, environment, fs)?;
+            Ok(Command::Serve(Box::new(Settings::checked(&resolved)?)))
+        }
+        RawCommand::Config(config) => {
+            let resolved = resolve(&config.flags, environment, fs)?;
+            Settings::checked(&resolved)?;
+            Ok(Command::Config { resolved, json: config.json })
+        }
+        RawCommand::Seed(seed) => {
+            let resolved = resolve(&seed.flags, environment, fs)?;
+            Ok(Command::Seed(Box::new(seed_args(&seed, &resolved)?)))
+        }
+        RawCommand::Log(RawLog::Inspect(inspect)) => {
+            let data = resolve(&inspect.flags, environment, fs)?.get(&table::DATA)?;
+            Ok(Command::LogInspect { data, from_lsn: inspect.from, json: inspect.json })
+        }
+        RawCommand::Log(RawLog::Truncate(truncate)) => {
+            let data = resolve(&truncate.flags, environment, fs)?.get(&table::DATA)?;
+            Ok(Command::LogTruncate { data, at: truncate.at, yes: truncate.yes })
+        }
+    }
+}
+
+fn resolve<S: Scoped>(
+    flags: &Flags<S>,
+    environment: Environment<'_>,
+    fs: &dyn FileSystem,
+) -> Result<Resolved, CliError> {
+    let file = ConfigFile::load(flags.config.as_deref(), environment, fs)?;
+    Resolved::resolve(S::SCOPE, &flags.given, environment, file).checked()
+}
+
+fn seed_args(raw: &RawSeed, resolved: &Resolved) -> Result<SeedArgs, CliError> {
+    Ok(SeedArgs {
+        store: StoreSettings::checked(resolved)?,
+        logging: LoggingSettings::checked(resolved)?,
+        users: raw.users,
+        options: seed::Options {
+            audiences: raw.audiences,
+            platforms: raw.platforms,
+            distributions: raw.distributions,
+            months: raw.months,
+        },
+        until: raw.until,
+        seed: raw.seed,
+        concurrency: usize::try_from(raw.concurrency).unwrap_or(1),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,117 @@
+//! Carrying out a command.
+
+use std::io::{IsTerminal, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::{Command, LogFormat, LoggingSettings, Settings, as_json, as_table, parse};
+use crate::app::{self, AppError};
+use crate::env::Env;
+use crate::log::{self, Finding, Lsn};
+use crate::seed;
+
+/// Reads the command line and does what it says. Exit codes: 0 done, 1 failed, 2 wrong use.
+#[must_use]
+pub fn run() -> ExitCode {
+    let env = Env::system();
+    let environment = |name: &str| std::env::var(name).ok();
+    let command = match parse(std::env::args_os(), &environment, env.fs.as_ref()) {
+        Ok(command) => command,
+        Err(error) => {
+            error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let done = match command {
+        Command::Serve(settings) => serve(env, *settings),
+        Command::Config { resolved, json } => {
+            print(&if json { as_json(&resolved) } else { as_table(&resolved) });
+            Ok(())
+        }
+        Command::Seed(args) => seed::command(env, *args).map_err(|e| e.to_string()),
+        Command::LogInspect { data, from_lsn, json } => inspect(&env, &data, from_lsn, json),
+        Command::LogTruncate { data, at, yes } => truncate(&env, &data, at, yes),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("audience-store: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print(text: &str) {
+    // Somebody who stops reading has read enough.
+    let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
+}
+
+/// Begins to write log lines as the settings say.
+pub fn start_logging(settings: &LoggingSettings) {
+    let filter = tracing_subscriber::EnvFilter::new(&settings.level);
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second call in one process (a test) keeps the first one's settings.
+    let _ = match settings.format {
+        LogFormat::Json => lines.json().try_init(),
+        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).try_init(),
+    };
+}
+
+fn serve(env: Env, settings: Settings) -> Result<(), String> {
+    start_logging(&settings.logging);
+    let (data, sync) = (settings.store.data.clone(), settings.store.sync.to_string());
+    let started = move |address| print(&greeting(address, &data, &sync));
+    let system = actix::System::new();
+    system.block_on(app::serve(env, settings, started)).map_err(|e| e.to_string())
+}
+
+fn greeting(address: std::net::SocketAddr, data: &Path, sync: &str) -> String {
+    let promise = match sync {
+        "always" => "every answered write is on disk",
+        "off" => "a power loss may take the last writes",
+        _ => "a power loss may take what came since the last sync",
+    };
+    let data = std::path::absolute(data).unwrap_or_else(|_| data.to_path_buf());
+    format!(
+        "audience-store {version}\n  listening on  http://{address}\n  data in       {data}\n  sync          \
+         {sync} ({promise})\n  documentation http://{address}/docs\n\nsave an audience:\n  curl -s \
+         http://{address}/api/audiences -H 'Content-Type: application/json' -d \
+         '{{\"user_id\":\"demo_user\",\"name\":\"Gaming Gen \
+         Z\",\"data_type\":\"first_party\",\"selected_variables\":[\"AGE_18_24\"]}}'\n",
+        version = env!("CARGO_PKG_VERSION"),
+        data = data.display(),
+    )
+}
+
+fn inspect(env: &Env, data: &Path, from: Option<u64>, json: bool) -> Result<(), String> {
+    let from = from.unwrap_or(0);
+    let mut out = std::io::stdout().lock();
+    let mut show = |finding: &Finding<'_>| {
+        if let Some(line) = super::inspect_line::line(finding, from, json) {
+            // As in `print`.
+            let _ = writeln!(out, "{line}");
+        }
+    };
+    let summary = log::inspect(env, &data.join("log"), &mut show).map_err(|e| e.to_string())?;
+    eprintln!("{}", super::inspect_line::summary(&summary));
+    Ok(())
+}
+
+fn truncate(env: &Env, data: &Path, at: u64, yes: bool) -> Result<(), String> {
+    let _lock = app::lock(env, data).map_err(|e: AppError| e.to_string())?;
+    if !yes && !confirmed(at) {
+        return Err("nothing was changed".to_owned());
+    }
+    let report = log::truncate(env, &data.join("log"), Lsn::new(at)).map_err(|e| e.to_string())?;
+    print(&super::inspect_line::truncated(&report));
+    Ok(())
+}
+
+fn confirmed(at: u64) -> bool {
+    eprint!(
+        "This gives up every change from LSN {at} on, acknowledged ones too; a copy of what is cut \
+         is kept beside the log. Go on? [y/N] "
+    );
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).is_ok() && matches!(line.trim(), "y" | "Y" | "yes")
+}

@@ -1,0 +1,167 @@
+//! Checked settings: what the rest of the program is given. Nothing downstream checks again.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::error::{CliError, Problem};
+use super::rules::{LogFormat, Rule, SyncMode};
+use super::sources::Resolved;
+use super::table::{self, Setting};
+
+/// Everything the server is told at its start.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// Sockets, threads and bounds of HTTP.
+    pub http: HttpSettings,
+    /// The store itself.
+    pub store: StoreSettings,
+    /// Log lines.
+    pub logging: LoggingSettings,
+}
+
+/// Sockets, threads and bounds of HTTP.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HttpSettings {
+    /// Where to listen: a loopback address. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Worker threads; 0 means one a core.
+    pub workers: usize,
+    /// Connections open at once, over all workers.
+    pub max_connections: usize,
+    /// How long a request may take.
+    pub request_timeout: Duration,
+    /// How long a connection may stay open between requests.
+    pub keep_alive: Duration,
+    /// How long a shutdown waits for requests under way.
+    pub drain_timeout: Duration,
+    /// Largest request body, in bytes.
+    pub max_body: u64,
+}
+
+/// What opening a store needs, whoever opens it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StoreSettings {
+    /// Folder of the store.
+    pub data: PathBuf,
+    /// When a write counts as saved.
+    pub sync: SyncMode,
+    /// How far behind a partition's Parquet file may be.
+    pub checkpoint_interval: Duration,
+    /// Unsaved bytes of a partition that bring a checkpoint at once.
+    pub checkpoint_bytes: u64,
+    /// Checkpoints that run at once.
+    pub checkpoint_concurrency: usize,
+    /// Bytes of one log segment.
+    pub log_segment_bytes: u64,
+    /// Bytes of the whole log; at least two segments.
+    pub log_max_bytes: u64,
+    /// Bytes of memory for loaded partitions; at least `checkpoint_bytes`.
+    pub resident_bytes: u64,
+    /// Partitions loaded at once.
+    pub resident_partitions: usize,
+    /// How long a partition stays loaded without requests.
+    pub idle_timeout: Duration,
+    /// Bytes of memory for ready-made listings; 0 keeps none.
+    pub cache_bytes: u64,
+    /// Messages that may wait for one partition.
+    pub mailbox: usize,
+    /// Threads that run partitions; 0 means one a core.
+    pub arbiters: usize,
+}
+
+/// Log lines.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LoggingSettings {
+    /// How they are written.
+    pub format: LogFormat,
+    /// Which are written, in tracing's filter syntax; [`tracing_subscriber::EnvFilter`] has
+    /// accepted it.
+    pub level: String,
+}
+
+impl Settings {
+    /// The server's settings.
+    ///
+    /// # Errors
+    /// [`CliError::Settings`] with everything that is wrong.
+    pub fn checked(resolved: &Resolved) -> Result<Self, CliError> {
+        Ok(Self {
+            http: HttpSettings {
+                listen: resolved.get(&table::LISTEN)?,
+                workers: resolved.get(&table::WORKERS)?,
+                max_connections: resolved.get(&table::MAX_CONNECTIONS)?,
+                request_timeout: resolved.get(&table::REQUEST_TIMEOUT)?,
+                keep_alive: resolved.get(&table::KEEP_ALIVE)?,
+                drain_timeout: resolved.get(&table::DRAIN_TIMEOUT)?,
+                max_body: resolved.get(&table::MAX_BODY)?,
+            },
+            store: StoreSettings::checked(resolved)?,
+            logging: LoggingSettings::checked(resolved)?,
+        })
+    }
+}
+
+impl StoreSettings {
+    /// The store's settings.
+    ///
+    /// # Errors
+    /// [`CliError::Settings`] with everything that is wrong, relations between values included.
+    pub fn checked(resolved: &Resolved) -> Result<Self, CliError> {
+        let settings = Self {
+            data: resolved.get(&table::DATA)?,
+            sync: resolved.get(&table::SYNC)?,
+            checkpoint_interval: resolved.get(&table::CHECKPOINT_INTERVAL)?,
+            checkpoint_bytes: resolved.get(&table::CHECKPOINT_BYTES)?,
+            checkpoint_concurrency: resolved.get(&table::CHECKPOINT_CONCURRENCY)?,
+            log_segment_bytes: resolved.get(&table::LOG_SEGMENT_BYTES)?,
+            log_max_bytes: resolved.get(&table::LOG_MAX_BYTES)?,
+            resident_bytes: resolved.get(&table::RESIDENT_BYTES)?,
+            resident_partitions: resolved.get(&table::RESIDENT_PARTITIONS)?,
+            idle_timeout: resolved.get(&table::IDLE_TIMEOUT)?,
+            cache_bytes: resolved.get(&table::CACHE_BYTES)?,
+            mailbox: resolved.get(&table::MAILBOX)?,
+            arbiters: resolved.get(&table::ARBITERS)?,
+        };
+        let mut problems = Vec::new();
+        if settings.log_max_bytes / 2 < settings.log_segment_bytes {
+            problems.push(together(
+                resolved,
+                &table::LOG_MAX_BYTES,
+                &table::LOG_SEGMENT_BYTES,
+                "must be at least twice",
+            ));
+        }
+        if settings.resident_bytes < settings.checkpoint_bytes {
+            problems.push(together(
+                resolved,
+                &table::RESIDENT_BYTES,
+                &table::CHECKPOINT_BYTES,
+                "must not be less than",
+            ));
+        }
+        if problems.is_empty() { Ok(settings) } else { Err(CliError::Settings(problems)) }
+    }
+}
+
+fn together<A: Rule, B: Rule>(
+    resolved: &Resolved,
+    small: &'static Setting<A>,
+    large: &'static Setting<B>,
+    must: &'static str,
+) -> Problem {
+    Problem::Together { small: resolved.mention(small), large: resolved.mention(large), must }
+}
+
+impl LoggingSettings {
+    /// The log lines' settings.
+    ///
+    /// # Errors
+    /// [`CliError::Settings`] with what is wrong.
+    pub fn checked(resolved: &Resolved) -> Result<Self, CliError> {
+        Ok(Self {
+            format: resolved.get(&table::LOG_FORMAT)?,
+            level: resolved.get(&table::LOG_LEVEL)?,
+        })
+    }
+}

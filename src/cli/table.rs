@@ -1,0 +1,264 @@
+//! The one list of settings. Flags and their help, environment names, TOML keys, defaults, checks,
+//! the `config` command and the README's table are all made from it.
+//!
+//! To add a setting: an entry here and a field in [`super::Settings`] (a test fails without the
+//! second). Names and meanings are a promise to users: an entry is never renamed or retyped.
+
+use std::time::Duration;
+
+use super::rules::{
+    CountRule, DurationRule, ListenRule, LogFormatRule, LogLevelRule, PathRule, Rule, SizeRule,
+    SyncRule,
+};
+
+/// Under which heading help and tables show a setting.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Group {
+    /// Sockets and threads that serve them.
+    Network,
+    /// Where data lies and how much of it.
+    Storage,
+    /// What survives, and since when.
+    Durability,
+    /// Bounds on memory.
+    Memory,
+    /// Bounds on requests and queues.
+    Limits,
+    /// Log lines.
+    Logging,
+}
+
+impl Group {
+    /// The heading.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Network => "Network",
+            Self::Storage => "Storage",
+            Self::Durability => "Durability",
+            Self::Memory => "Memory",
+            Self::Limits => "Limits",
+            Self::Logging => "Logging",
+        }
+    }
+}
+
+/// Which commands take a setting; each scope takes those of the scopes before it too.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Scope {
+    /// Every command that touches a store's files.
+    Data,
+    /// Commands that open the store.
+    Store,
+    /// The server.
+    Serve,
+}
+
+/// What is said of a setting.
+#[derive(Debug)]
+pub struct About {
+    /// Its name: the flag without dashes, and the TOML key.
+    pub key: &'static str,
+    /// Where help shows it.
+    pub group: Group,
+    /// Who takes it.
+    pub scope: Scope,
+    /// What stands for its value in help.
+    pub placeholder: &'static str,
+    /// Its value where none is given, as text.
+    pub default: &'static str,
+    /// What it does: one sentence without a full stop.
+    pub help: &'static str,
+}
+
+impl About {
+    /// The environment variable that sets it.
+    #[must_use]
+    pub fn environment(&self) -> String {
+        format!("AUDIENCE_STORE_{}", self.key.to_ascii_uppercase().replace('-', "_"))
+    }
+}
+
+/// A setting: what is said of it, and the rule its text must follow.
+#[derive(Debug)]
+pub struct Setting<R> {
+    /// What is said of it.
+    pub about: About,
+    /// The rule for its text.
+    pub rule: R,
+}
+
+/// A setting whose type does not matter: what lists of settings hold.
+pub trait AnySetting: Sync {
+    /// What is said of it.
+    fn about(&self) -> &About;
+    /// What texts are accepted, as the end of the sentence "accepts …".
+    fn accepts(&self) -> String;
+    /// Checks a text and gives the value's shortest form.
+    ///
+    /// # Errors
+    /// The reason, empty where [`AnySetting::accepts`] says all.
+    fn check(&self, text: &str) -> Result<String, String>;
+}
+
+impl<R: Rule> AnySetting for Setting<R> {
+    fn about(&self) -> &About {
+        &self.about
+    }
+
+    fn accepts(&self) -> String {
+        self.rule.accepts()
+    }
+
+    fn check(&self, text: &str) -> Result<String, String> {
+        self.rule.parse(text).map(|value| self.rule.show(&value))
+    }
+}
+
+macro_rules! settings {
+    ($($name:ident: $rule:ty = $key:literal, $group:ident, $scope:ident, $placeholder:literal,
+        $default:literal, $value:expr, $help:literal;)*) => {
+        $(
+            #[doc = $help]
+            pub static $name: Setting<$rule> = Setting {
+                about: About {
+                    key: $key,
+                    group: Group::$group,
+                    scope: Scope::$scope,
+                    placeholder: $placeholder,
+                    default: $default,
+                    help: $help,
+                },
+                rule: $value,
+            };
+        )*
+
+        /// Every setting, in the order in which they are shown.
+        pub static ALL: &[&dyn AnySetting] = &[$(&$name),*];
+    };
+}
+
+const fn millis(least: u64, most: u64) -> DurationRule {
+    DurationRule { least: Duration::from_millis(least), most: Duration::from_millis(most) }
+}
+
+const fn size(least: u64, most: u64) -> SizeRule {
+    SizeRule { least, most }
+}
+
+const fn count(least: usize, most: usize) -> CountRule {
+    CountRule { least, most }
+}
+
+const SECOND: u64 = 1_000;
+const MINUTE: u64 = 60 * SECOND;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const TIB: u64 = 1 << 40;
+
+settings! {
+    LISTEN: ListenRule = "listen", Network, Serve, "ADDRESS", "127.0.0.1:8080", ListenRule,
+        "Address and port to serve HTTP on; port 0 takes a free one";
+    WORKERS: CountRule = "workers", Network, Serve, "COUNT", "0", count(0, 1_024),
+        "HTTP worker threads; 0 means one a core";
+    MAX_CONNECTIONS: CountRule = "max-connections", Network, Serve, "COUNT", "10000",
+        count(1, 1_000_000), "Connections open at once, over all workers";
+    REQUEST_TIMEOUT: DurationRule = "request-timeout", Network, Serve, "DURATION", "30s",
+        millis(100, 10 * MINUTE), "How long a request may take before it is answered with 503";
+    KEEP_ALIVE: DurationRule = "keep-alive", Network, Serve, "DURATION", "75s",
+        millis(SECOND, HOUR), "How long a connection may stay open between requests";
+    DRAIN_TIMEOUT: DurationRule = "drain-timeout", Network, Serve, "DURATION", "30s",
+        millis(SECOND, HOUR), "How long a shutdown waits for requests under way";
+
+    DATA: PathRule = "data", Storage, Data, "FOLDER", "data/persistence", PathRule,
+        "Folder of the store; relative to the working directory, made where it is missing";
+    LOG_SEGMENT_BYTES: SizeRule = "log-segment-bytes", Storage, Store, "SIZE", "64MiB",
+        size(MIB, GIB), "Size of one file of the write-ahead log";
+    LOG_MAX_BYTES: SizeRule = "log-max-bytes", Storage, Store, "SIZE", "4GiB",
+        size(2 * MIB, TIB), "Size of the whole write-ahead log; writes are refused with 503 beyond it";
+
+    SYNC: SyncRule = "sync", Durability, Store, "MODE", "always",
+        SyncRule { interval: millis(1, 10 * SECOND) },
+        "When a save is answered: after an fsync, or before one that follows by the interval or \
+         when the operating system likes";
+    CHECKPOINT_INTERVAL: DurationRule = "checkpoint-interval", Durability, Store, "DURATION", "5s",
+        millis(100, HOUR), "How far behind a partition's Parquet file may be";
+    CHECKPOINT_BYTES: SizeRule = "checkpoint-bytes", Durability, Store, "SIZE", "8MiB",
+        size(64 * KIB, GIB), "Bytes not yet in a partition's Parquet file that bring a checkpoint at once";
+    CHECKPOINT_CONCURRENCY: CountRule = "checkpoint-concurrency", Durability, Store, "COUNT", "2",
+        count(1, 64), "Checkpoints that run at once";
+
+    RESIDENT_BYTES: SizeRule = "resident-bytes", Memory, Store, "SIZE", "256MiB",
+        size(MIB, TIB), "Memory for the partitions that are loaded";
+    RESIDENT_PARTITIONS: CountRule = "resident-partitions", Memory, Store, "COUNT", "20000",
+        count(1, 10_000_000), "Partitions loaded at once";
+    IDLE_TIMEOUT: DurationRule = "idle-timeout", Memory, Store, "DURATION", "1m",
+        millis(SECOND, DAY), "How long a partition stays loaded without requests";
+    CACHE_BYTES: SizeRule = "cache-bytes", Memory, Store, "SIZE", "64MiB",
+        size(0, TIB), "Memory for ready-made listings; 0 keeps none";
+
+    MAX_BODY: SizeRule = "max-body", Limits, Serve, "SIZE", "1MiB", size(KIB, 8 * MIB),
+        "Largest request body; larger ones are answered with 413";
+    MAILBOX: CountRule = "mailbox", Limits, Store, "COUNT", "1024", count(1, 1_000_000),
+        "Requests that may wait for one partition; more are answered with 503";
+    ARBITERS: CountRule = "arbiters", Limits, Store, "COUNT", "0", count(0, 1_024),
+        "Threads that run partitions; 0 means one a core";
+
+    LOG_FORMAT: LogFormatRule = "log-format", Logging, Store, "FORMAT", "text", LogFormatRule,
+        "How log lines are written";
+    LOG_LEVEL: LogLevelRule = "log-level", Logging, Store, "FILTER", "info", LogLevelRule,
+        "Which log lines are written, all or by target";
+}
+
+/// The settings that a command of `scope` takes, in the order in which they are shown.
+pub fn in_scope(scope: Scope) -> impl Iterator<Item = &'static dyn AnySetting> {
+    ALL.iter().copied().filter(move |setting| setting.about().scope <= scope)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_default_follows_its_rule_in_its_shortest_form() {
+        for setting in ALL {
+            let about = setting.about();
+            assert_eq!(setting.check(about.default).as_deref(), Ok(about.default), "{}", about.key);
+        }
+    }
+
+    #[test]
+    fn names_are_unique_and_speak_one_language() {
+        let keys: BTreeSet<_> = ALL.iter().map(|s| s.about().key).collect();
+        assert_eq!(keys.len(), ALL.len());
+        for setting in ALL {
+            let about = setting.about();
+            assert!(
+                about.key.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'),
+                "{}",
+                about.key
+            );
+            assert!(!about.help.ends_with('.'), "{}", about.key);
+        }
+        assert_eq!(CHECKPOINT_BYTES.about.environment(), "AUDIENCE_STORE_CHECKPOINT_BYTES");
+    }
+
+    #[test]
+    fn groups_stand_together() {
+        let groups: Vec<_> = ALL.iter().map(|s| s.about().group).collect();
+        assert!(groups.is_sorted());
+    }
+
+    #[test]
+    fn scopes_grow() {
+        let keys = |scope| in_scope(scope).map(|s| s.about().key).collect::<Vec<_>>();
+        assert_eq!(keys(Scope::Data), ["data"]);
+        assert!(keys(Scope::Store).contains(&"sync") && !keys(Scope::Store).contains(&"listen"));
+        assert_eq!(keys(Scope::Serve).len(), ALL.len());
+    }
+}

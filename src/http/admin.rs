@@ -1,0 +1,20 @@
+//! For operators.
+
+use actix_web::HttpResponse;
+use actix_web::web::Data;
+use serde_json::json;
+
+use super::answer::json as answer;
+use super::error::ApiError;
+use super::state::AppState;
+
+/// `POST /api/admin/checkpoint`: writes everything unsaved to Parquet now, and takes over files
+/// of the Python service that running partitions have read.
+///
+/// # Errors
+/// 503 where a partition could not be written.
+pub async fn checkpoint(state: Data<AppState>) -> Result<HttpResponse, ApiError> {
+    let partitions = state.store()?.checkpoint(true).await?;
+    let body = json!({"success": true, "message": "Checkpoint written", "partitions": partitions});
+    Ok(answer(body.to_string()))
+}

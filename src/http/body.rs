@@ -1,0 +1,73 @@
+//! Request bodies: JSON, within the server's bound, in time.
+
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use actix_web::web::{Bytes, BytesMut, Payload};
+use actix_web::{HttpMessage, HttpRequest};
+use futures_util::StreamExt;
+
+use super::error::ApiError;
+use super::state::AppState;
+
+/// Reads a JSON body. A missing content type is taken for JSON.
+///
+/// # Errors
+/// 413, 415, 400 where the client breaks off, 503 `TIMEOUT` where it is too slow.
+pub async fn read(
+    req: &HttpRequest,
+    payload: &mut Payload,
+    state: &AppState,
+) -> Result<Bytes, ApiError> {
+    let media = req.content_type();
+    if req.headers().contains_key(CONTENT_TYPE) && !is_json(media) {
+        return Err(ApiError::new("UNSUPPORTED_MEDIA_TYPE", "Send the body as application/json"));
+    }
+    let encoding = req.headers().get(CONTENT_ENCODING).map(|e| e.as_bytes());
+    if encoding.is_some_and(|e| !e.eq_ignore_ascii_case(b"identity")) {
+        return Err(ApiError::new(
+            "UNSUPPORTED_MEDIA_TYPE",
+            "Send the body without Content-Encoding",
+        ));
+    }
+    let said =
+        req.headers().get(CONTENT_LENGTH).and_then(|l| l.to_str().ok()?.parse::<usize>().ok());
+    if said.is_some_and(|len| len > state.max_body) {
+        return Err(too_large(state));
+    }
+    let reading = async {
+        let mut whole: Option<Bytes> = None;
+        let mut parts = BytesMut::new();
+        while let Some(part) = payload.next().await {
+            let part = part.map_err(|_| ApiError::new("MALFORMED_JSON", "The body ended early"))?;
+            if whole.is_none() && parts.is_empty() {
+                whole = Some(part);
+            } else {
+                if let Some(first) = whole.take() {
+                    parts.reserve(said.unwrap_or(first.len() + part.len()));
+                    parts.extend_from_slice(&first);
+                }
+                parts.extend_from_slice(&part);
+            }
+            if whole.as_ref().map_or(parts.len(), Bytes::len) > state.max_body {
+                return Err(too_large(state));
+            }
+        }
+        Ok(whole.unwrap_or_else(|| parts.freeze()))
+    };
+    tokio::time::timeout(state.timeout, reading).await.unwrap_or_else(|_| Err(too_slow()))
+}
+
+/// The answer to a request that took too long.
+#[must_use]
+pub fn too_slow() -> ApiError {
+    ApiError::new("TIMEOUT", "The request took too long")
+        .retry_after(std::time::Duration::from_secs(1))
+}
+
+fn too_large(state: &AppState) -> ApiError {
+    ApiError::new("PAYLOAD_TOO_LARGE", format!("The body may have {} bytes", state.max_body))
+}
+
+fn is_json(media: &str) -> bool {
+    let media = media.to_ascii_lowercase();
+    media == "application/json" || (media.starts_with("application/") && media.ends_with("+json"))
+}

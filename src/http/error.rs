@@ -1,0 +1,304 @@
+//! What went wrong, as HTTP says it: the only place where statuses and codes are decided.
+//!
+//! Every error body is `{"success":false,"error":…,"code":…,"details":{…}}`. No text in it
+//! carries a path, a stack or a secret.
+
+use std::fmt;
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ALLOW, RETRY_AFTER};
+use actix_web::{HttpResponse, ResponseError};
+
+use crate::auth::IdentityError;
+use crate::domain::input::{InputError, InputErrorKind};
+use crate::domain::json_text::push_string;
+use crate::store::StoreError;
+
+/// An error answer.
+#[derive(Clone, Debug)]
+pub struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    /// Names and compact JSON values.
+    details: Vec<(&'static str, String)>,
+    retry_after: Option<Duration>,
+    allow: Option<&'static str>,
+}
+
+/// Every code there is, with its status and what it means: the OpenAPI document and the tests
+/// are made from this.
+pub const CODES: &[(&str, u16, &str)] = &[
+    ("MALFORMED_JSON", 400, "The body is not one JSON object"),
+    ("MISSING_FIELD", 400, "A required field is missing, null or blank"),
+    ("INVALID_FIELD", 400, "A field holds what it must not; details.pointer says where"),
+    ("INVALID_PARAMETER", 400, "A query parameter or header holds what it must not"),
+    ("INVALID_CURSOR", 400, "The cursor does not belong to this list"),
+    ("USER_MISMATCH", 403, "The request names another user than the one it may"),
+    ("NOT_FOUND", 404, "There is no such record"),
+    ("ROUTE_NOT_FOUND", 404, "There is no such endpoint"),
+    ("METHOD_NOT_ALLOWED", 405, "The endpoint has no such method"),
+    ("ERASURE_IN_PROGRESS", 409, "The user's data is being erased"),
+    ("VERSION_MISMATCH", 412, "The record has another version than If-Match names"),
+    ("PAYLOAD_TOO_LARGE", 413, "The body is larger than the server takes"),
+    ("UNSUPPORTED_MEDIA_TYPE", 415, "The body is not sent as plain application/json"),
+    ("CREDENTIALS_NOT_SUPPORTED", 422, "This server cannot seal credentials yet"),
+    ("IDEMPOTENCY_KEY_REUSED", 422, "The Idempotency-Key came with another request before"),
+    ("INTERNAL", 500, "A defect of the server"),
+    ("STARTING", 503, "The server is still recovering"),
+    ("OVERLOADED", 503, "Too much work is waiting"),
+    ("STORAGE_FULL", 503, "No space is left; reads go on"),
+    ("STORAGE_FAILED", 503, "The storage could not be read or written"),
+    ("LOG_FAILED", 503, "The log failed; writes are refused until a restart, reads go on"),
+    ("PARTITION_CORRUPT", 503, "A file that the request needs cannot be read; it is kept as it is"),
+    ("PARTITION_RESTARTING", 503, "The partition failed and is being rebuilt"),
+    ("DRAINING", 503, "The server is stopping"),
+    ("TIMEOUT", 503, "The request took too long; whether it changed something is not known"),
+];
+
+impl ApiError {
+    /// An error with a code out of [`CODES`].
+    #[must_use]
+    pub fn new(code: &'static str, message: impl Into<String>) -> Self {
+        let known = CODES.iter().find(|(known, _, _)| *known == code);
+        let status = known.and_then(|(_, status, _)| StatusCode::from_u16(*status).ok());
+        Self {
+            status: status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+            code,
+            message: message.into(),
+            details: Vec::new(),
+            retry_after: None,
+            allow: None,
+        }
+    }
+
+    /// Adds a detail that is a text.
+    #[must_use]
+    pub fn detail(mut self, name: &'static str, text: &str) -> Self {
+        let mut json = String::new();
+        push_string(text, &mut json);
+        self.details.push((name, json));
+        self
+    }
+
+    /// Adds when to try again.
+    #[must_use]
+    pub fn retry_after(mut self, after: Duration) -> Self {
+        self.retry_after = Some(after);
+        self
+    }
+
+    /// A query parameter that holds what it must not.
+    #[must_use]
+    pub fn parameter(name: &str, rule: impl fmt::Display) -> Self {
+        Self::new("INVALID_PARAMETER", format!("Invalid value for {name}: {rule}"))
+            .detail("pointer", &format!("/{name}"))
+            .detail("in", "query")
+    }
+
+    /// A header that holds what it must not.
+    #[must_use]
+    pub fn header(name: &str, rule: impl fmt::Display) -> Self {
+        Self::new("INVALID_PARAMETER", format!("Invalid value for {name}: {rule}"))
+            .detail("pointer", &format!("/{name}"))
+            .detail("in", "header")
+    }
+
+    /// There is no such endpoint.
+    #[must_use]
+    pub fn no_route() -> Self {
+        Self::new("ROUTE_NOT_FOUND", "There is no such endpoint")
+    }
+
+    /// The endpoint has other methods.
+    #[must_use]
+    pub fn no_method(allow: &'static str) -> Self {
+        let mut error = Self::new("METHOD_NOT_ALLOWED", "The endpoint has no such method");
+        error.allow = Some(allow);
+        error
+    }
+
+    /// The record does not exist: the same bytes for one that never did and one of another user.
+    #[must_use]
+    pub fn not_found(title: &str) -> Self {
+        Self::new("NOT_FOUND", format!("{title} not found"))
+    }
+
+    /// The error for something of `title`: "Audience not found".
+    #[must_use]
+    pub fn of(error: StoreError, title: &str) -> Self {
+        match error {
+            StoreError::NotFound => Self::not_found(title),
+            other => other.into(),
+        }
+    }
+
+    /// The status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Whether a repeat of the request must get this answer again: it says something about the
+    /// request and the record, not about the server's state.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(self.code, "NOT_FOUND" | "VERSION_MISMATCH" | "INVALID_FIELD" | "MISSING_FIELD")
+    }
+
+    /// The JSON body.
+    #[must_use]
+    pub fn body(&self) -> String {
+        let mut body = String::from("{\"success\":false,\"error\":");
+        push_string(&self.message, &mut body);
+        body.push_str(",\"code\":\"");
+        body.push_str(self.code);
+        body.push_str("\",\"details\":{");
+        for (index, (name, value)) in self.details.iter().enumerate() {
+            if index > 0 {
+                body.push(',');
+            }
+            push_string(name, &mut body);
+            body.push(':');
+            body.push_str(value);
+        }
+        body.push_str("}}");
+        body
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.message)
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status);
+        response.content_type("application/json");
+        if let Some(after) = self.retry_after {
+            let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+            response.insert_header((RETRY_AFTER, seconds.max(1)));
+        }
+        if let Some(allow) = self.allow {
+            response.insert_header((ALLOW, allow));
+        }
+        response.body(self.body())
+    }
+}
+
+impl From<InputError> for ApiError {
+    fn from(error: InputError) -> Self {
+        debug_assert!(matches!(
+            error.kind,
+            InputErrorKind::Malformed
+                | InputErrorKind::Missing
+                | InputErrorKind::Invalid
+                | InputErrorKind::Credentials
+        ));
+        Self::new(error.kind.code(), error.message).detail("pointer", &error.pointer)
+    }
+}
+
+impl From<IdentityError> for ApiError {
+    fn from(error: IdentityError) -> Self {
+        let code = match error {
+            IdentityError::Missing => "MISSING_FIELD",
+            IdentityError::Invalid(_) => "INVALID_FIELD",
+            IdentityError::Mismatch => "USER_MISMATCH",
+        };
+        Self::new(code, error.to_string()).detail("pointer", "/user_id")
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        const SOON: Duration = Duration::from_secs(1);
+        const LATER: Duration = Duration::from_secs(30);
+        match error {
+            StoreError::NotFound => Self::not_found("Record"),
+            StoreError::VersionMismatch { current } => {
+                let mut error =
+                    Self::new("VERSION_MISMATCH", format!("The record has version {current}"));
+                error.details.push(("version", current.to_string()));
+                error
+            }
+            StoreError::Input(error) => error.into(),
+            StoreError::KeyReused => Self::new(
+                "IDEMPOTENCY_KEY_REUSED",
+                "This Idempotency-Key was used with another request",
+            ),
+            StoreError::Overloaded => {
+                Self::new("OVERLOADED", "Too much work is waiting, try again soon")
+                    .retry_after(SOON)
+            }
+            StoreError::StorageFull => {
+                Self::new("STORAGE_FULL", "No space is left for writes").retry_after(LATER)
+            }
+            StoreError::LogFailed => Self::new(
+                "LOG_FAILED",
+                "The log failed: whether this change was kept is known after a restart",
+            )
+            .retry_after(LATER),
+            StoreError::StorageFailed => {
+                Self::new("STORAGE_FAILED", "The storage could not be used").retry_after(SOON)
+            }
+            StoreError::PartitionCorrupt => Self::new(
+                "PARTITION_CORRUPT",
+                "A file that holds these records cannot be read; it is kept as it is",
+            )
+            .retry_after(LATER),
+            StoreError::Restarting { after } => {
+                Self::new("PARTITION_RESTARTING", "These records are being recovered")
+                    .retry_after(after)
+            }
+            StoreError::Erasing => {
+                Self::new("ERASURE_IN_PROGRESS", "The user's data is being erased")
+                    .retry_after(SOON)
+            }
+            StoreError::Draining => {
+                Self::new("DRAINING", "The server is stopping").retry_after(SOON)
+            }
+            StoreError::Internal => Self::new("INTERNAL", "Internal error"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_are_json_and_codes_are_known() {
+        let error = ApiError::parameter("limit", "must be \"1\" to 1000");
+        let body: serde_json::Value = serde_json::from_str(&error.body()).expect("json");
+        assert_eq!(body["code"], "INVALID_PARAMETER");
+        assert_eq!(body["details"]["pointer"], "/limit");
+        assert_eq!(body["success"], false);
+        for error in [
+            StoreError::NotFound,
+            StoreError::VersionMismatch { current: 2 },
+            StoreError::Overloaded,
+            StoreError::StorageFull,
+            StoreError::LogFailed,
+            StoreError::StorageFailed,
+            StoreError::PartitionCorrupt,
+            StoreError::Restarting { after: Duration::from_millis(1) },
+            StoreError::Erasing,
+            StoreError::Draining,
+            StoreError::KeyReused,
+        ] {
+            let error = ApiError::from(error);
+            assert!(CODES.iter().any(|(code, _, _)| *code == error.code), "{error}");
+            let unavailable = error.status == StatusCode::SERVICE_UNAVAILABLE;
+            assert!(!unavailable || error.retry_after.is_some(), "{error}");
+            assert_ne!(error.status, StatusCode::INTERNAL_SERVER_ERROR, "{error}");
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Lists of records.
+
+use actix_web::web::{Data, Path, ReqData};
+use actix_web::{HttpRequest, HttpResponse};
+
+use super::answer::listing;
+use super::error::ApiError;
+use super::params::Params;
+use super::records::{in_time, record_id};
+use super::state::AppState;
+use crate::auth::claimed;
+use crate::domain::{ListIdentity, Table, UserId};
+use crate::store::{ListRequest, Store, StoreError};
+
+/// `GET /api/{table}`
+///
+/// # Errors
+/// What is wrong with the request, or keeps the store from reading.
+pub async fn list(
+    req: HttpRequest,
+    state: Data<AppState>,
+    table: ReqData<Table>,
+) -> Result<HttpResponse, ApiError> {
+    let table = table.into_inner();
+    let store = state.store()?;
+    let params = Params::parse(req.query_string())?;
+    let user = claimed(&[params.get("user_id")?])?;
+    let (request, identity) = params.list(&user, table)?;
+    let fields = params.fields(table)?;
+    let what = format!("{}?{}", table.spec().name, described(&request, fields.as_deref()));
+    in_time(&state, async {
+        let make = page(store, &user, table, request, identity, fields);
+        let found = store.cached(&user, what, &[table], make).await?;
+        listing(&req, &found)
+    })
+    .await
+}
+
+/// `GET /api/audiences/{id}/distributions`
+///
+/// # Errors
+/// 404 where neither the audience nor a distribution of it exists; what is wrong with the
+/// request, or keeps the store from reading.
+pub async fn of_audience(
+    req: HttpRequest,
+    path: Path<String>,
+    state: Data<AppState>,
+) -> Result<HttpResponse, ApiError> {
+    let store = state.store()?;
+    let params = Params::parse(req.query_string())?;
+    let user = claimed(&[params.get("user_id")?])?;
+    let audience = record_id(Table::Audiences, &path)?;
+    let table = Table::Distributions;
+    let fixed = [("audience_id", audience.as_str())];
+    let (request, identity) = params.list_where(&user, table, &fixed)?;
+    let fields = params.fields(table)?;
+    let what = format!("{}?{}", req.path(), described(&request, fields.as_deref()));
+    in_time(&state, async {
+        let make = async {
+            let any =
+                ListRequest { limit: 1, after: None, columns: Some(Vec::new()), ..request.clone() };
+            if store.list(&user, table, any).await?.rows.is_empty() {
+                // History outlives its audience; an audience without history is an empty list.
+                let audience = store.get(&user, Table::Audiences, &audience).await;
+                audience.map_err(|e| ApiError::of(e, Table::Audiences.spec().title))?;
+            }
+            page(store, &user, table, request, identity, fields).await
+        };
+        let found = store.cached(&user, what, &[table, Table::Audiences], make).await?;
+        listing(&req, &found)
+    })
+    .await
+}
+
+/// Everything of a request that shapes the answer.
+fn described(request: &ListRequest, fields: Option<&[String]>) -> String {
+    format!("{}|{:?}|{}|{fields:?}", request.filter.canonical(), request.after, request.limit)
+}
+
+async fn page(
+    store: &Store,
+    user: &UserId,
+    table: Table,
+    request: ListRequest,
+    identity: ListIdentity,
+    fields: Option<Vec<String>>,
+) -> Result<String, ApiError> {
+    let page = store
+        .list(user, table, request)
+        .await
+        .map_err(|error: StoreError| ApiError::from(error))?;
+    let mut body = String::with_capacity(256 + page.rows.len() * 1500);
+    body.push_str("{\"success\":true,\"");
+    body.push_str(table.spec().name);
+    body.push_str("\":[");
+    let wants = fields.as_ref().map(|f| move |name: &str| f.iter().any(|f| f == name));
+    let wants = wants.as_ref().map(|w| w as &dyn Fn(&str) -> bool);
+    for (index, row) in page.rows.iter().enumerate() {
+        if index > 0 {
+            body.push(',');
+        }
+        Store::render(row, user, wants, &mut body);
+    }
+    body.push_str("],\"count\":");
+    body.push_str(itoa::Buffer::new().format(page.rows.len()));
+    body.push_str(",\"next_cursor\":");
+    match page.next {
+        Some(place) => {
+            body.push('"');
+            body.push_str(&identity.encode(&place));
+            body.push('"');
+        }
+        None => body.push_str("null"),
+    }
+    body.push('}');
+    Ok(body)
+}

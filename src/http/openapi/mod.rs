@@ -1,0 +1,80 @@
+//! The OpenAPI document, made from the endpoints, the tables and the error codes, and a page to
+//! read it.
+
+mod examples;
+mod operations;
+mod schemas;
+
+use std::sync::{Arc, OnceLock};
+
+use actix_web::web::{Bytes, Path};
+use actix_web::{HttpRequest, HttpResponse, ResponseError};
+use serde_json::{Map, Value, json};
+
+use super::answer::json as answer;
+use super::error::ApiError;
+use super::routes::{Does, endpoints};
+
+/// `GET /api/openapi.json`
+pub async fn document() -> HttpResponse {
+    static DOCUMENT: OnceLock<Bytes> = OnceLock::new();
+    answer(DOCUMENT.get_or_init(|| Bytes::from(build().to_string())).clone())
+}
+
+/// `GET /docs`: the page's address has a slash at its end, which its files are relative to.
+pub async fn docs() -> HttpResponse {
+    HttpResponse::PermanentRedirect().insert_header(("Location", "/docs/index.html")).finish()
+}
+
+/// `GET /docs/{file}`: Swagger UI, served from the program itself.
+pub async fn docs_file(req: HttpRequest, file: Path<String>) -> HttpResponse {
+    let file = if file.is_empty() { "index.html" } else { file.as_str() };
+    let config = Arc::new(utoipa_swagger_ui::Config::from("/api/openapi.json"));
+    match utoipa_swagger_ui::serve(file, config) {
+        Ok(Some(found)) => {
+            let mut response = HttpResponse::Ok();
+            response.content_type(found.content_type).body(found.bytes.into_owned())
+        }
+        Ok(None) => ApiError::no_route().error_response(),
+        Err(error) => {
+            tracing::error!(%error, path = req.path(), "a file of the documentation page is broken");
+            ApiError::new("INTERNAL", "Internal error").error_response()
+        }
+    }
+}
+
+/// The whole document.
+#[must_use]
+pub fn build() -> Value {
+    let mut paths: Map<String, Value> = Map::new();
+    for endpoint in endpoints() {
+        if endpoint.does == Does::DocsFile {
+            continue;
+        }
+        let item = paths.entry(endpoint.path.clone()).or_insert_with(|| json!({}));
+        if let Some(item) = item.as_object_mut() {
+            item.insert(endpoint.method.to_lowercase(), operations::operation(&endpoint));
+        }
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "audience-store",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "Audiences, platforms and distributions, durable and apart for each \
+                user, in plain Parquet files. A success answer to a write means that the change \
+                survives kill -9 and power loss (with `--sync always`).",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "tags": [
+            {"name": "audiences", "description": "Who to reach"},
+            {"name": "platforms", "description": "Where to reach them"},
+            {"name": "distributions", "description": "Which audience went where"},
+            {"name": "users", "description": "A user as a whole"},
+            {"name": "operations", "description": "For operators"},
+        ],
+        "paths": paths,
+        "components": {"schemas": schemas::all()},
+    })
+}

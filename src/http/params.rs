@@ -1,0 +1,206 @@
+//! Query parameters, parsed strictly: valid UTF-8, a known one at most once.
+
+use percent_encoding::percent_decode_str;
+
+use super::error::ApiError;
+use crate::domain::{Filter, ListIdentity, Micros, Table, UserId};
+use crate::store::ListRequest;
+
+/// Records on a page where the request names no limit.
+pub const DEFAULT_LIMIT: usize = 50;
+/// Most records on a page.
+pub const MAX_LIMIT: usize = 1000;
+/// Longest text to search for, in bytes.
+const MAX_Q: usize = 1000;
+
+/// The parameters of a request.
+pub struct Params(Vec<(String, String)>);
+
+impl Params {
+    /// Parses a query string.
+    ///
+    /// # Errors
+    /// 400 where an escape is not UTF-8.
+    pub fn parse(query: &str) -> Result<Self, ApiError> {
+        let mut params = Vec::new();
+        for pair in query.split('&').filter(|p| !p.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            params.push((decode(name)?, decode(value)?));
+        }
+        Ok(Self(params))
+    }
+
+    /// A parameter's value; an empty one counts as absent.
+    ///
+    /// # Errors
+    /// 400 where it comes twice.
+    pub fn get(&self, name: &str) -> Result<Option<&str>, ApiError> {
+        let mut values = self.0.iter().filter(|(n, _)| n == name).map(|(_, v)| v.as_str());
+        let value = values.next();
+        if values.next().is_some() {
+            return Err(ApiError::parameter(name, "must come once"));
+        }
+        Ok(value.filter(|v| !v.is_empty()))
+    }
+
+    /// The list that the parameters describe.
+    ///
+    /// # Errors
+    /// 400 for the first parameter that holds what it must not.
+    pub fn list(
+        &self,
+        user: &UserId,
+        table: Table,
+    ) -> Result<(ListRequest, ListIdentity), ApiError> {
+        self.list_where(user, table, &[])
+    }
+
+    /// The list that the parameters describe, of records with `fixed` column values.
+    ///
+    /// # Errors
+    /// As [`Params::list`].
+    pub fn list_where(
+        &self,
+        user: &UserId,
+        table: Table,
+        fixed: &[(&'static str, &str)],
+    ) -> Result<(ListRequest, ListIdentity), ApiError> {
+        let mut filter = Filter::default();
+        for name in table.spec().filters.iter().copied() {
+            let fixed = fixed.iter().find(|(n, _)| *n == name).map(|(_, v)| *v);
+            if let Some(value) = fixed.map_or_else(|| self.get(name), |v| Ok(Some(v)))? {
+                filter.equal(table, name, value).map_err(|e| ApiError::parameter(name, e))?;
+            }
+        }
+        if let Some(text) = self.get("q")? {
+            if text.len() > MAX_Q {
+                return Err(ApiError::parameter("q", "must be at most 1000 bytes"));
+            }
+            filter.containing(text);
+        }
+        if let Some(at) = self.time("created_after")? {
+            filter.after(at);
+        }
+        if let Some(at) = self.time("created_before")? {
+            filter.before(at);
+        }
+        let identity = ListIdentity::new(user, table, &filter);
+        let after = match self.get("cursor")? {
+            Some(cursor) => Some(identity.decode(cursor).map_err(|e| {
+                ApiError::new("INVALID_CURSOR", format!("Invalid value for cursor: {e}"))
+                    .detail("pointer", "/cursor")
+                    .detail("in", "query")
+            })?),
+            None => None,
+        };
+        let columns = self.fields(table)?.map(|fields| {
+            let spec = table.spec();
+            let mut columns = filter.columns(table);
+            columns.extend(fields.iter().filter_map(|f| spec.column(f)).map(|(index, _)| index));
+            let unknown = fields.iter().any(|f| spec.column(f).is_none());
+            columns.extend(spec.column("extra").filter(|_| unknown).map(|(index, _)| index));
+            columns.sort_unstable();
+            columns.dedup();
+            columns
+        });
+        Ok((ListRequest { filter, after, limit: self.limit()?, columns }, identity))
+    }
+
+    fn limit(&self) -> Result<usize, ApiError> {
+        let Some(text) = self.get("limit")? else { return Ok(DEFAULT_LIMIT) };
+        let limit = text.parse::<usize>().ok().filter(|n| (1..=MAX_LIMIT).contains(n));
+        limit.ok_or_else(|| ApiError::parameter("limit", "must be a whole number from 1 to 1000"))
+    }
+
+    fn time(&self, name: &str) -> Result<Option<Micros>, ApiError> {
+        let Some(text) = self.get(name)? else { return Ok(None) };
+        Micros::parse(text).map(Some).map_err(|e| ApiError::parameter(name, e))
+    }
+
+    /// The fields an answer is limited to: known columns or names of extra fields.
+    ///
+    /// # Errors
+    /// 400 where the list names nothing, or what no column or field can be called.
+    pub fn fields(&self, table: Table) -> Result<Option<Vec<String>>, ApiError> {
+        let Some(text) = self.get("fields")? else { return Ok(None) };
+        let fields: Vec<String> =
+            text.split(',').map(str::trim).filter(|f| !f.is_empty()).map(str::to_owned).collect();
+        if fields.is_empty() || fields.len() > 100 {
+            return Err(ApiError::parameter("fields", "must name 1 to 100 fields"));
+        }
+        debug_assert!(table.spec().columns.len() <= 32);
+        Ok(Some(fields))
+    }
+}
+
+fn decode(text: &str) -> Result<String, ApiError> {
+    let spaced = text.replace('+', " ");
+    let decoded = percent_decode_str(&spaced).decode_utf8().map(std::borrow::Cow::into_owned);
+    decoded.map_err(|_| {
+        ApiError::new("INVALID_PARAMETER", "The query is not valid UTF-8").detail("in", "query")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user() -> UserId {
+        UserId::checked("u").expect("user")
+    }
+
+    fn list(query: &str) -> Result<ListRequest, ApiError> {
+        Params::parse(query)?.list(&user(), Table::Audiences).map(|(request, _)| request)
+    }
+
+    #[test]
+    fn defaults_and_bounds() {
+        assert_eq!(list("").expect("default").limit, 50);
+        assert_eq!(list("limit=1000").expect("most").limit, 1000);
+        for bad in [
+            "limit=0",
+            "limit=1001",
+            "limit=x",
+            "limit=-1",
+            "limit=1&limit=2",
+            "status=gone",
+            "created_after=soon",
+            "cursor=abc",
+            "fields=,",
+            "q=%ff",
+            "q=%C0%AF",
+        ] {
+            assert!(list(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn unknown_parameters_are_let_be() {
+        assert!(list("_=123&user_id=u&offset=3").is_ok());
+    }
+
+    #[test]
+    fn fields_choose_columns() {
+        let request = list("fields=name,status&q=x").expect("fields");
+        let names: Vec<_> = request
+            .columns
+            .expect("columns")
+            .into_iter()
+            .map(|i| Table::Audiences.spec().columns[i].name)
+            .collect();
+        assert_eq!(names, ["name", "description", "status", "original_query"]);
+    }
+
+    #[test]
+    fn a_cursor_of_another_filter_is_refused() {
+        let position = crate::domain::Position {
+            created_at: Micros::new(1),
+            id: crate::domain::RecordId::checked("a").expect("id"),
+        };
+        let (_, identity) =
+            Params::parse("q=x").expect("p").list(&user(), Table::Audiences).expect("list");
+        let cursor = identity.encode(&crate::domain::Place { month: None, position });
+        assert!(list(&format!("q=x&cursor={cursor}")).is_ok());
+        assert!(list(&format!("q=y&cursor={cursor}")).is_err());
+    }
+}

@@ -1,0 +1,187 @@
+//! Records of any table: create, read, update, status, delete.
+
+use actix_web::web::{Data, Path, Payload, ReqData};
+use actix_web::{HttpRequest, HttpResponse};
+
+use super::answer::{Did, send, tagged, written};
+use super::conditional::{if_match, version_tag};
+use super::error::ApiError;
+use super::params::Params;
+use super::state::AppState;
+use super::{body, idempotent};
+use crate::auth::claimed;
+use crate::domain::input::Body;
+use crate::domain::{RecordId, Table, UserId};
+use crate::store::Store;
+
+/// `POST /api/{table}`
+///
+/// # Errors
+/// What is wrong with the request, or keeps the store from writing.
+pub async fn create(
+    req: HttpRequest,
+    mut payload: Payload,
+    state: Data<AppState>,
+    table: ReqData<Table>,
+) -> Result<HttpResponse, ApiError> {
+    let table = table.into_inner();
+    let bytes = body::read(&req, &mut payload, &state).await?;
+    let store = state.store()?;
+    let parsed = Body::parse(&bytes)?;
+    let user = user_of(&req, Some(&parsed))?;
+    let patch = parsed.patch(table)?;
+    patch.check_create()?;
+    let precondition = if_match(&req)?;
+    let key = idempotent::key(&req, &bytes)?;
+    let work = |remember| store.save(&user, patch, precondition, remember);
+    in_time(&state, idempotent::once(store, &user, (table, Did::Save), key, work)).await
+}
+
+/// `PUT /api/{table}/{id}`
+///
+/// # Errors
+/// What is wrong with the request, or keeps the store from writing.
+pub async fn update(
+    req: HttpRequest,
+    path: Path<String>,
+    payload: Payload,
+    state: Data<AppState>,
+    table: ReqData<Table>,
+) -> Result<HttpResponse, ApiError> {
+    change(req, path.into_inner(), payload, state, table.into_inner(), Did::Update).await
+}
+
+/// `PUT /api/{table}/{id}/status`
+///
+/// # Errors
+/// What is wrong with the request, or keeps the store from writing.
+pub async fn status(
+    req: HttpRequest,
+    path: Path<String>,
+    payload: Payload,
+    state: Data<AppState>,
+    table: ReqData<Table>,
+) -> Result<HttpResponse, ApiError> {
+    change(req, path.into_inner(), payload, state, table.into_inner(), Did::Status).await
+}
+
+async fn change(
+    req: HttpRequest,
+    path: String,
+    mut payload: Payload,
+    state: Data<AppState>,
+    table: Table,
+    did: Did,
+) -> Result<HttpResponse, ApiError> {
+    let bytes = body::read(&req, &mut payload, &state).await?;
+    let store = state.store()?;
+    let parsed = Body::parse(&bytes)?;
+    let user = user_of(&req, Some(&parsed))?;
+    let id = record_id(table, &path)?;
+    let mut patch = parsed.patch(table)?;
+    if did == Did::Status {
+        patch = patch.into_status()?;
+    }
+    patch.check_update(&id)?;
+    let precondition = if_match(&req)?;
+    let key = idempotent::key(&req, &bytes)?;
+    let names_status = did == Did::Status;
+    let work = |remember| store.update(&user, &id, patch, precondition, names_status, remember);
+    in_time(&state, idempotent::once(store, &user, (table, did), key, work)).await
+}
+
+/// `DELETE /api/{table}/{id}`
+///
+/// # Errors
+/// What is wrong with the request, or keeps the store from writing.
+pub async fn delete(
+    req: HttpRequest,
+    path: Path<String>,
+    mut payload: Payload,
+    state: Data<AppState>,
+    table: ReqData<Table>,
+) -> Result<HttpResponse, ApiError> {
+    let table = table.into_inner();
+    let bytes = body::read(&req, &mut payload, &state).await?;
+    let store = state.store()?;
+    let parsed = if bytes.is_empty() { None } else { Some(Body::parse(&bytes)?) };
+    let user = user_of(&req, parsed.as_ref())?;
+    let id = record_id(table, &path)?;
+    let precondition = if_match(&req)?;
+    in_time(&state, async {
+        let deleted = store.delete(&user, table, &id, precondition).await;
+        let deleted = deleted.map_err(|e| ApiError::of(e, table.spec().title))?;
+        Ok(send(written(table, Did::Delete, &deleted), false))
+    })
+    .await
+}
+
+/// `GET /api/{table}/{id}`
+///
+/// # Errors
+/// What is wrong with the request, or keeps the store from reading.
+pub async fn read(
+    req: HttpRequest,
+    path: Path<String>,
+    state: Data<AppState>,
+    table: ReqData<Table>,
+) -> Result<HttpResponse, ApiError> {
+    let table = table.into_inner();
+    let store = state.store()?;
+    let params = Params::parse(req.query_string())?;
+    let user = claimed(&[params.get("user_id")?])?;
+    let id = record_id(table, &path)?;
+    let fields = params.fields(table)?;
+    in_time(&state, async {
+        let row = store.get(&user, table, &id).await;
+        let row = row.map_err(|e| ApiError::of(e, table.spec().title))?;
+        tagged(&req, &version_tag(row.version), || {
+            let mut body = String::with_capacity(2048);
+            body.push_str("{\"success\":true,\"");
+            body.push_str(table.spec().singular);
+            body.push_str("\":");
+            let wants = fields.as_ref().map(|f| move |name: &str| f.iter().any(|f| f == name));
+            Store::render(
+                &row,
+                &user,
+                wants.as_ref().map(|w| w as &dyn Fn(&str) -> bool),
+                &mut body,
+            );
+            body.push('}');
+            body.into()
+        })
+    })
+    .await
+}
+
+/// The user a request names in its query, its body or both.
+///
+/// # Errors
+/// 400 where it names none, 403 where it names two.
+pub fn user_of(req: &HttpRequest, body: Option<&Body<'_>>) -> Result<UserId, ApiError> {
+    let params = Params::parse(req.query_string())?;
+    let named = match body {
+        Some(body) => body.text("user_id")?,
+        None => None,
+    };
+    Ok(claimed(&[params.get("user_id")?, named.as_deref()])?)
+}
+
+/// The id in a path. What no id can be called is not found.
+///
+/// # Errors
+/// 404.
+pub fn record_id(table: Table, path: &str) -> Result<RecordId, ApiError> {
+    RecordId::checked(path).map_err(|_| ApiError::not_found(table.spec().title))
+}
+
+/// Runs a request within the server's time bound.
+///
+/// # Errors
+/// Its own, or 503 `TIMEOUT`.
+pub async fn in_time<T>(
+    state: &AppState,
+    work: impl Future<Output = Result<T, ApiError>>,
+) -> Result<T, ApiError> {
+    tokio::time::timeout(state.timeout, work).await.unwrap_or_else(|_| Err(body::too_slow()))
+}

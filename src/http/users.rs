@@ -1,0 +1,88 @@
+//! A user as a whole: summary and erasure.
+
+use actix_web::web::{Data, Path};
+use actix_web::{HttpRequest, HttpResponse};
+use serde_json::{Value, json};
+
+use super::answer::{json as answer, listing};
+use super::error::ApiError;
+use super::params::Params;
+use super::records::in_time;
+use super::state::AppState;
+use crate::auth::claimed;
+use crate::domain::Table;
+use crate::store::Summary;
+
+/// `GET /api/users/{user_id}/summary`
+///
+/// # Errors
+/// What is wrong with the request, or keeps the store from reading.
+pub async fn summary(
+    req: HttpRequest,
+    path: Path<String>,
+    state: Data<AppState>,
+) -> Result<HttpResponse, ApiError> {
+    let store = state.store()?;
+    let params = Params::parse(req.query_string())?;
+    let user = claimed(&[Some(&path), params.get("user_id")?])?;
+    in_time(&state, async {
+        let make = async { Ok::<_, ApiError>(shown(&store.summary(&user).await?).to_string()) };
+        let found = store.cached(&user, "summary".to_owned(), &Table::PUBLIC, make).await?;
+        listing(&req, &found)
+    })
+    .await
+}
+
+fn shown(summary: &Summary) -> Value {
+    let of = |status: &str| summary.audiences.by_status.get(status).copied().unwrap_or(0);
+    let platforms = &summary.platforms;
+    let working =
+        ["connected", "active"].iter().filter_map(|s| platforms.by_status.get(*s)).sum::<u64>();
+    json!({
+        "success": true,
+        "summary": {
+            "audiences": {
+                "total": summary.audiences.total,
+                "active": of("active"),
+                "draft": of("draft"),
+                "archived": of("archived"),
+            },
+            "platforms": { "total": platforms.total, "active": working, "by_type": platforms.by_type },
+            "distributions": {
+                "total": summary.distributions.total,
+                "by_status": summary.distributions.by_status,
+            },
+            "last_activity": summary.last_activity().map(|at| at.to_string()),
+        },
+    })
+}
+
+/// `DELETE /api/users/{user_id}`
+///
+/// # Errors
+/// What is wrong with the request, or keeps the store from erasing.
+pub async fn erase(
+    req: HttpRequest,
+    path: Path<String>,
+    state: Data<AppState>,
+) -> Result<HttpResponse, ApiError> {
+    let store = state.store()?;
+    let params = Params::parse(req.query_string())?;
+    let user = claimed(&[Some(&path), params.get("user_id")?])?;
+    // An erasure goes on when its client goes away.
+    let store = store.clone();
+    let erased = actix_web::rt::spawn(async move { store.erase(&user).await });
+    let erased = erased.await.map_err(|_| ApiError::new("INTERNAL", "Internal error"))??;
+    let body = json!({
+        "success": true,
+        "message": "User erased",
+        "erased": {
+            "audiences": erased.audiences,
+            "platforms": erased.platforms,
+            "distributions": erased.distributions,
+            "files": erased.files,
+        },
+        "log_released": erased.log_released,
+    });
+    Ok(answer(body.to_string()))
+}

@@ -1,0 +1,150 @@
+//! What the log's handles and its writer share: the state behind one short mutex, how far the
+//! log is as numbers that need no lock, and open files for reading.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use lru::LruCache;
+use uuid::Uuid;
+
+use super::segment::file_name;
+use super::state::{Phase, Progress, Reached, State};
+use super::{LogError, LogOptions, Lsn};
+use crate::env::{Env, File, OpenMode};
+
+/// Segments kept open for reading.
+const OPEN_READERS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(15);
+
+pub(crate) struct Shared {
+    pub(crate) env: Env,
+    pub(crate) dir: PathBuf,
+    pub(crate) log_id: Uuid,
+    pub(crate) options: LogOptions,
+    state: Mutex<State>,
+    work: Condvar,
+    written: AtomicU64,
+    visible: AtomicU64,
+    durable: AtomicU64,
+    readers: Mutex<LruCache<Lsn, Arc<dyn File>>>,
+    /// Held while segments are removed, so that they go in order.
+    pub(crate) removal: Mutex<()>,
+}
+
+/// A lock whose holder panicked guards nothing worse than before: state changes are complete or
+/// not begun when code that can panic runs.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    pub(crate) fn new(
+        env: Env,
+        dir: PathBuf,
+        log_id: Uuid,
+        options: LogOptions,
+        state: State,
+    ) -> Self {
+        let progress = state.progress;
+        let shared = Self {
+            env,
+            dir,
+            log_id,
+            options,
+            state: Mutex::new(state),
+            work: Condvar::new(),
+            written: AtomicU64::new(0),
+            visible: AtomicU64::new(0),
+            durable: AtomicU64::new(0),
+            readers: Mutex::new(LruCache::new(OPEN_READERS)),
+            removal: Mutex::new(()),
+        };
+        shared.publish_progress(progress);
+        shared
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    /// Tells lock-free readers how far the log is.
+    pub(crate) fn publish_progress(&self, progress: Progress) {
+        self.written.store(progress.written.get(), Ordering::Release);
+        self.visible.store(progress.visible.get(), Ordering::Release);
+        self.durable.store(progress.durable.get(), Ordering::Release);
+    }
+
+    /// How far the log is.
+    pub(crate) fn progress(&self) -> Progress {
+        Progress {
+            written: Lsn::new(self.written.load(Ordering::Acquire)),
+            visible: Lsn::new(self.visible.load(Ordering::Acquire)),
+            durable: Lsn::new(self.durable.load(Ordering::Acquire)),
+        }
+    }
+
+    /// Whether the LSN is reached, without a lock.
+    pub(crate) fn has(&self, lsn: Lsn, until: Reached) -> bool {
+        self.progress().has(lsn, until)
+    }
+
+    /// Runs `change` on the state, then wakes the writer where it sleeps and has something to do.
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.state();
+        let result = change(&mut state);
+        let wake = state.writer_sleeps && state.has_work();
+        if wake {
+            state.writer_sleeps = false;
+        }
+        drop(state);
+        if wake {
+            self.work.notify_one();
+        }
+        result
+    }
+
+    /// Sleeps until there is work, or for so long.
+    pub(crate) fn wait_for_work(&self, at_most: Option<Duration>) {
+        let mut state = self.state();
+        if state.has_work() {
+            return;
+        }
+        state.writer_sleeps = true;
+        // Waking for nothing is harmless: the writer looks and sleeps again.
+        let mut state = match at_most {
+            None => self.work.wait(state).unwrap_or_else(PoisonError::into_inner),
+            Some(time) => {
+                self.work.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0
+            }
+        };
+        state.writer_sleeps = false;
+    }
+
+    /// Takes no more appends; what waits is still written.
+    pub(crate) fn request_close(&self) {
+        self.change(|state| {
+            if state.phase == Phase::Running {
+                state.phase = Phase::Closing;
+            }
+        });
+    }
+
+    /// The segment's file, open for reading.
+    pub(crate) fn reader(&self, first: Lsn) -> Result<Arc<dyn File>, LogError> {
+        if let Some(file) = lock(&self.readers).get(&first) {
+            return Ok(Arc::clone(file));
+        }
+        let name = file_name(first);
+        let file = self.env.fs.open(&self.dir.join(&name), OpenMode::Read);
+        let file = file.map_err(LogError::io("open", &name))?;
+        lock(&self.readers).put(first, Arc::clone(&file));
+        Ok(file)
+    }
+
+    /// Closes the segment's file.
+    pub(crate) fn forget_reader(&self, first: Lsn) {
+        lock(&self.readers).pop(&first);
+    }
+}

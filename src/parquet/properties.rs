@@ -1,0 +1,92 @@
+//! How row groups are encoded. The numbers were measured on audiences of about 1.3 kB of JSON.
+
+use std::sync::Arc;
+
+use ::parquet::basic::{Compression, ZstdLevel};
+use ::parquet::errors::Result as CrateResult;
+use ::parquet::file::metadata::SortingColumn;
+use ::parquet::file::properties::{
+    BloomFilterPosition, EnabledStatistics, WriterProperties, WriterPropertiesPtr,
+};
+use ::parquet::schema::types::SchemaDescriptor;
+
+use crate::domain::{Kind, Table};
+
+/// What the footer's `created_by` begins with.
+pub(super) const CREATED_BY: &str = "audience-store";
+/// Rows of a data page at most: a page of a listing decompresses one or two.
+const ROWS_PER_PAGE: usize = 256;
+/// Bytes of a data page, about, before compression.
+const BYTES_PER_PAGE: usize = 64 * 1024;
+/// Bytes of a minimum or maximum at most: a record's id is never cut.
+const STATISTICS_BYTES: usize = 64;
+/// A bloom filter's rate of false positives: 10 bits an id.
+const BLOOM_FALSE_POSITIVES: f64 = 0.01;
+/// Groups with fewer rows get no dictionaries: a page of its own costs more than it saves.
+pub(super) const DICTIONARY_ROWS: usize = 32;
+
+/// Properties of row groups of about `rows` rows.
+pub(super) fn properties(
+    table: Table,
+    schema: &SchemaDescriptor,
+    rows: usize,
+    zstd_level: i32,
+) -> CrateResult<WriterPropertiesPtr> {
+    let spec = table.spec();
+    let mut builder = WriterProperties::builder()
+        .set_created_by(format!("{CREATED_BY} {}", env!("CARGO_PKG_VERSION")))
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(zstd_level)?))
+        .set_dictionary_enabled(false)
+        .set_data_page_size_limit(BYTES_PER_PAGE)
+        .set_data_page_row_count_limit(ROWS_PER_PAGE)
+        // Page limits are looked at once a batch.
+        .set_write_batch_size(ROWS_PER_PAGE / 4)
+        .set_max_row_group_row_count(None)
+        .set_statistics_enabled(EnabledStatistics::Page)
+        .set_statistics_truncate_length(Some(STATISTICS_BYTES))
+        .set_column_index_truncate_length(Some(STATISTICS_BYTES))
+        // At the end, so that a group's columns are one range and all filters another.
+        .set_bloom_filter_position(BloomFilterPosition::End)
+        .set_sorting_columns(sorting(table));
+    for (column, leaf) in spec.columns.iter().zip(schema.columns()) {
+        let path = leaf.path().clone();
+        match column.kind {
+            Kind::Id => {
+                builder = builder
+                    .set_column_bloom_filter_fpp(path.clone(), BLOOM_FALSE_POSITIVES)
+                    .set_column_bloom_filter_max_ndv(path, rows.max(1) as u64);
+            }
+            // Bounds of JSON text or of sealed bytes select nothing.
+            Kind::Json(_) | Kind::Extra | Kind::Sealed => {
+                builder = builder.set_column_statistics_enabled(path, EnabledStatistics::None);
+            }
+            _ if rows >= DICTIONARY_ROWS && repeats(table, column.name, column.kind) => {
+                builder = builder.set_column_dictionary_enabled(path, true);
+            }
+            _ => {}
+        }
+    }
+    Ok(Arc::new(builder.build()))
+}
+
+/// Whether a column's values stand in many rows.
+fn repeats(table: Table, name: &str, kind: Kind) -> bool {
+    match kind {
+        Kind::Enum(_) | Kind::UserId | Kind::TextList { .. } => true,
+        Kind::Text => table.spec().filters.contains(&name),
+        _ => false,
+    }
+}
+
+/// Rows ascend by `created_at`, ties descend by id.
+fn sorting(table: Table) -> Option<Vec<SortingColumn>> {
+    let created_at = table.spec().index_where(|k| matches!(k, Kind::CreatedAt))?;
+    let column = |index: usize, descending| {
+        Some(SortingColumn {
+            column_idx: i32::try_from(index).ok()?,
+            descending,
+            nulls_first: false,
+        })
+    };
+    Some(vec![column(created_at, false)?, column(0, true)?])
+}

@@ -1,0 +1,7 @@
+//! Files made, changed, read and damaged.
+
+mod changing;
+mod damage;
+mod format;
+mod reading;
+mod support;

@@ -1,0 +1,110 @@
+//! A file being written, group by group: encoded from rows or copied from a base.
+
+use std::io;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
+
+use ::parquet::arrow::arrow_writer::{ArrowRowGroupWriterFactory, compute_leaves};
+use ::parquet::errors::Result as CrateResult;
+use ::parquet::file::metadata::KeyValue;
+use ::parquet::file::writer::SerializedFileWriter;
+use ::parquet::schema::types::TypePtr;
+
+use super::copy::CopiedGroup;
+use super::properties::{DICTIONARY_ROWS, properties};
+use super::schema::{arrow_hint, arrow_schema, parquet_schema};
+use super::{Encoded, Footer, Options, ParquetError, checksums, columns};
+use crate::domain::{Row, Table, UserId};
+
+/// The file being written.
+pub(super) struct FileWriter<'a> {
+    table: Table,
+    user: &'a UserId,
+    schema: SchemaRef,
+    root: TypePtr,
+    file: SerializedFileWriter<Vec<u8>>,
+    options: &'a Options,
+    done: Encoded,
+}
+
+impl<'a> FileWriter<'a> {
+    pub(super) fn new(table: Table, user: &'a UserId, options: &'a Options) -> CrateResult<Self> {
+        let schema = arrow_schema(table);
+        let parquet = parquet_schema(&schema)?;
+        let root = parquet.root_schema_ptr();
+        let props = properties(table, &parquet, options.rows_per_group, options.zstd_level)?;
+        let file = SerializedFileWriter::new(Vec::new(), Arc::clone(&root), props)?;
+        let done = Encoded {
+            bytes: Bytes::new(),
+            rows: 0,
+            groups_copied: 0,
+            groups_encoded: 0,
+            bytes_copied: 0,
+        };
+        Ok(Self { table, user, schema, root, file, options, done })
+    }
+
+    /// Encodes rows, which are in file order, as one group.
+    pub(super) fn write(&mut self, rows: &[Arc<Row>]) -> CrateResult<()> {
+        let factory = if rows.len() < DICTIONARY_ROWS.min(self.options.rows_per_group) {
+            // Column writers take their properties from a file writer; this one is for nothing
+            // else.
+            let schema = self.file.schema_descr();
+            let props = properties(self.table, schema, rows.len(), self.options.zstd_level)?;
+            let small = SerializedFileWriter::new(io::sink(), Arc::clone(&self.root), props)?;
+            ArrowRowGroupWriterFactory::new(&small, Arc::clone(&self.schema))
+        } else {
+            ArrowRowGroupWriterFactory::new(&self.file, Arc::clone(&self.schema))
+        };
+        let writers = factory.create_column_writers(self.file.flushed_row_groups().len())?;
+        let mut group = self.file.next_row_group()?;
+        let arrays = columns::arrays(self.table, self.user, rows);
+        for ((mut writer, array), field) in
+            writers.into_iter().zip(arrays).zip(self.schema.fields())
+        {
+            for leaf in compute_leaves(field, &array)? {
+                writer.write(&leaf)?;
+            }
+            writer.close()?.append_to_row_group(&mut group)?;
+        }
+        group.close()?;
+        self.done.rows += rows.len() as u64;
+        self.done.groups_encoded += 1;
+        Ok(())
+    }
+
+    /// Copies a group of the base.
+    pub(super) fn copy(&mut self, copied: CopiedGroup) -> Result<(), ParquetError> {
+        let mut group = self.file.next_row_group().map_err(ParquetError::Encode)?;
+        let mut rows = 0;
+        for column in copied.columns {
+            rows = column.rows_written;
+            self.done.bytes_copied += column.bytes_written;
+            group.append_column(&copied.bytes, column).map_err(ParquetError::Encode)?;
+        }
+        group.close().map_err(ParquetError::Encode)?;
+        self.done.rows += rows;
+        self.done.groups_copied += 1;
+        Ok(())
+    }
+
+    /// Writes indexes and footer and fills the checksums in.
+    pub(super) fn finish(mut self, footer: &Footer) -> Result<Encoded, ParquetError> {
+        let columns = self.schema.fields().len();
+        let groups = self.file.flushed_row_groups().len();
+        let footer = Footer { schema_version: super::SCHEMA_VERSION, ..footer.clone() };
+        for pair in footer.to_pairs(self.table) {
+            self.file.append_key_value_metadata(pair);
+        }
+        self.file.append_key_value_metadata(arrow_hint(&self.schema));
+        let sums = checksums::placeholder(groups, columns);
+        self.file.append_key_value_metadata(KeyValue::new(checksums::KEY.to_owned(), sums));
+        let metadata = self.file.finish().map_err(ParquetError::Encode)?;
+        let mut bytes = std::mem::take(self.file.inner_mut());
+        checksums::seal(&mut bytes, &metadata)
+            .ok_or_else(|| ParquetError::corrupt("the new file's footer has no checksums"))?;
+        Ok(Encoded { bytes: bytes.into(), ..self.done })
+    }
+}

@@ -1,0 +1,200 @@
+//! Erasing a user: everything, files included.
+//!
+//! Order, so that a crash anywhere neither brings records back nor loses others': the user is
+//! fenced off; his partitions stop without saving; the log takes an erase record, which hides all
+//! earlier ones of his; his folders go; the audit line is written. A start after a crash finds
+//! the erase record and removes the folders again. Last, what the log still holds of him goes
+//! with its segments.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::{Store, StoreError};
+use crate::actors::catalog::Stop;
+use crate::actors::messages::Work;
+use crate::actors::supervisor::Fence;
+use crate::actors::{Shared, registry};
+use crate::domain::{Table, UserId};
+use crate::log::Lsn;
+use crate::parquet::FileView;
+use crate::storage::{StorageError, layout};
+
+/// How long an erasure waits for the log to let go of the user's bytes.
+const RELEASE: Duration = Duration::from_secs(10);
+
+/// What was erased.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Erased {
+    /// Audiences.
+    pub audiences: u64,
+    /// Platforms.
+    pub platforms: u64,
+    /// Distributions.
+    pub distributions: u64,
+    /// Files.
+    pub files: u64,
+    /// Whether the log holds nothing of the user any more. Otherwise it does until its oldest
+    /// segments go, which needs other partitions' checkpoints.
+    pub log_released: bool,
+}
+
+impl Store {
+    /// Erases everything of a user. On return it survives power loss.
+    ///
+    /// # Errors
+    /// [`StoreError::Erasing`] where it is under way already; [`StoreError::StorageFailed`] where
+    /// files could not be removed: the user is then erased from reads, and asking again removes
+    /// the rest.
+    pub async fn erase(&self, user: &UserId) -> Result<Erased, StoreError> {
+        let summary = match self.summary(user).await {
+            // What cannot be read is erased all the same; it is not counted.
+            Err(StoreError::PartitionCorrupt) => super::Summary::default(),
+            other => other?,
+        };
+        let fence = |closed| Fence { user: user.clone(), closed };
+        let fenced = self.supervisor.send(fence(true)).await.map_err(|_| StoreError::Draining)?;
+        if !fenced {
+            return Err(StoreError::Erasing);
+        }
+        let erased = self.erase_fenced(user).await;
+        // The supervisor lives as long as the server; without it nothing starts anyway.
+        let _ = self.supervisor.send(fence(false)).await;
+        self.forget_listings(user).await;
+        let (files, lsn) = erased?;
+        let log_released = self.release(lsn).await;
+        let erased = Erased {
+            audiences: summary.audiences.total,
+            platforms: summary.platforms.total,
+            distributions: summary.distributions.total,
+            files,
+            log_released,
+        };
+        let (audit, user) = (Arc::clone(&self.audit), user.clone());
+        let line = move || {
+            audit.user_erased(
+                &user,
+                &[
+                    ("audiences", erased.audiences),
+                    ("platforms", erased.platforms),
+                    ("distributions", erased.distributions),
+                    ("files", erased.files),
+                ],
+            )
+        };
+        match tokio::task::spawn_blocking(line).await {
+            Ok(Ok(())) => Ok(erased),
+            _ => Err(StoreError::StorageFailed),
+        }
+    }
+
+    async fn erase_fenced(&self, user: &UserId) -> Result<(u64, Lsn), StoreError> {
+        self.close_all(user).await?;
+        let (done, durable) = oneshot::channel();
+        let tell = move |result| {
+            // The erasure waits for this as long as the server lives.
+            let _ = done.send(result);
+        };
+        let lsn = self.shared.log.append_erase(user, tell)?;
+        durable.await.map_err(|_| StoreError::Draining)??;
+        let files =
+            remove_folders(&self.shared, user).await.map_err(|_| StoreError::StorageFailed)?;
+        self.shared.log.erase_finished(lsn);
+        for table in Table::ALL {
+            self.shared.registry.changed(&self.shared.registry.table(user, table));
+        }
+        Ok((files, lsn))
+    }
+
+    async fn close_all(&self, user: &UserId) -> Result<(), StoreError> {
+        for ((of, _), catalog) in self.shared.registry.catalogs() {
+            if of == *user {
+                // A busy catalog is waiting for partitions that are about to close.
+                let _ = catalog.try_send(Stop);
+                self.shared.registry.leave_catalog(&(of, Table::Audiences), &catalog);
+            }
+        }
+        for registry::Slot { key, addr, .. } in self.shared.registry.of_user(user, None) {
+            let (reply, closed) = oneshot::channel();
+            if addr.send(Work::Close { reply }).await.is_ok() {
+                // Without an answer it stopped by itself, which serves as well.
+                let _ = closed.await;
+            }
+            debug_assert_eq!(key.user(), user);
+        }
+        Ok(())
+    }
+
+    /// Lets the log go of everything up to `lsn`, as far as that is quick.
+    async fn release(&self, lsn: Lsn) -> bool {
+        self.shared.log.rotate();
+        let release = async {
+            loop {
+                if self.checkpoint(false).await.is_err() {
+                    return false;
+                }
+                let log = self.shared.log.clone();
+                let removed =
+                    tokio::task::spawn_blocking(move || log.remove_published_segments()).await;
+                if !matches!(removed, Ok(Ok(_))) {
+                    return false;
+                }
+                if self.shared.log.status().oldest_segment > lsn {
+                    return true;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(RELEASE, release).await.unwrap_or(false)
+    }
+}
+
+/// Removes the folders of a user and answers how many files that were.
+///
+/// # Errors
+/// [`StorageError`]; some may be gone.
+pub async fn remove_folders(shared: &Shared, user: &UserId) -> Result<u64, StorageError> {
+    let mut files = 0;
+    for table in Table::ALL {
+        files += shared.storage.delete_tree(&layout::user_folder(user, table)).await?;
+        files += shared.storage.delete_tree(&layout::legacy_user_folder(user, table)).await?;
+    }
+    Ok(files)
+}
+
+/// Finishes, at a start, an erasure that a crash cut short: removes the user's folders unless a
+/// file in them is newer than the erasure.
+///
+/// # Errors
+/// [`StorageError`] where folders cannot be read or removed.
+pub async fn finish(shared: &Arc<Shared>, user: &UserId, lsn: Lsn) -> Result<(), StorageError> {
+    for table in Table::ALL {
+        if !holds_newer(shared, user, table, lsn).await? {
+            shared.storage.delete_tree(&layout::user_folder(user, table)).await?;
+        }
+        shared.storage.delete_tree(&layout::legacy_user_folder(user, table)).await?;
+    }
+    shared.log.erase_finished(lsn);
+    Ok(())
+}
+
+async fn holds_newer(
+    shared: &Arc<Shared>,
+    user: &UserId,
+    table: Table,
+    lsn: Lsn,
+) -> Result<bool, StorageError> {
+    for key in super::survey::stored_partitions(shared, user, table).await? {
+        let path = layout::partition_file(&key);
+        let Some(meta) = shared.storage.head(&path).await? else { continue };
+        let bytes = shared.storage.read(&path, 0..meta.len).await?;
+        let applied = FileView::open(&bytes).ok().and_then(|view| {
+            view.footer().filter(|f| f.log_id == shared.log.log_id()).map(|f| f.applied_lsn)
+        });
+        if applied.is_some_and(|applied| applied > lsn.get()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

@@ -1,0 +1,173 @@
+//! `Idempotency-Key`: the first answer of a key, again, for 24 hours.
+//!
+//! The answer is a row of the user's idempotency table. For a change that was made it is in the
+//! change's own log record: both survive, or neither. Its id is the SHA-256 of the key.
+
+use std::fmt::Write as _;
+
+use sha2::{Digest, Sha256};
+use tokio::sync::oneshot;
+
+use super::{Store, StoreError, Written};
+use crate::actors::idempotency::{Begin, Ticket, Turn};
+use crate::actors::messages::{Change, Precondition, Remember, Work, Write};
+use crate::domain::{Cell, Micros, PartitionKey, RecordId, Row, Table, UserId};
+
+/// A request that brings a key.
+#[derive(Clone, Debug)]
+pub struct KeyedRequest {
+    /// The key as the client sent it.
+    pub key: String,
+    /// What tells this request from another with the same key: method, path and body, hashed.
+    pub fingerprint: String,
+}
+
+/// An answer that is remembered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remembered {
+    /// HTTP status.
+    pub status: u16,
+    /// JSON body.
+    pub body: String,
+    /// `ETag` header.
+    pub etag: Option<String>,
+}
+
+/// What becomes of a keyed request.
+pub enum Begun {
+    /// It was answered before.
+    Replay(Remembered),
+    /// It is the first: repeats wait until this is used or dropped.
+    Go(Pending),
+}
+
+/// The first request with a key, under way.
+pub struct Pending {
+    id: RecordId,
+    fingerprint: String,
+    now: Micros,
+    ticket: Ticket,
+}
+
+impl Pending {
+    /// What a write carries so that its answer is remembered with it.
+    #[must_use]
+    pub fn remember(
+        self,
+        render: impl FnOnce(&Written) -> Remembered + Send + 'static,
+    ) -> Remember {
+        let Self { id, fingerprint, now, ticket } = self;
+        let row = move |written: &Written| remembered_row(id, &fingerprint, now, &render(written));
+        Remember { row: Box::new(row), ticket }
+    }
+}
+
+impl Store {
+    /// Begins a keyed request: waits for an earlier one with the same key, then finds its answer.
+    ///
+    /// # Errors
+    /// [`StoreError::KeyReused`] where the key came with another request, and whatever keeps the
+    /// store from reading.
+    pub async fn begin(&self, user: &UserId, request: &KeyedRequest) -> Result<Begun, StoreError> {
+        let id = hashed(&request.key)?;
+        let ticket = loop {
+            let (reply, turn) = oneshot::channel();
+            let begin = Begin { key: (user.clone(), id.clone()), reply };
+            self.idempotency.try_send(begin).map_err(|_| StoreError::Overloaded)?;
+            match turn.await.map_err(|_| StoreError::Draining)? {
+                Turn::Go(ticket) => break ticket,
+                // However the other ended, it is somebody's turn now.
+                Turn::Wait(open) => drop(open.await),
+                Turn::Full => return Err(StoreError::Overloaded),
+            }
+        };
+        let ledger = PartitionKey::whole(user, Table::Idempotency);
+        let make = |reply| Work::Get { id: id.clone(), reply };
+        let answer = self.door.ask_again(&ledger, make).await;
+        match self.door.settled(answer).await {
+            Ok(row) if row.text("fingerprint") == Some(&request.fingerprint) => {
+                remembered(&row).map(Begun::Replay).ok_or(StoreError::Internal)
+            }
+            Ok(_) => Err(StoreError::KeyReused),
+            Err(StoreError::NotFound) => Ok(Begun::Go(Pending {
+                id,
+                fingerprint: request.fingerprint.clone(),
+                now: self.shared.env.clock.now(),
+                ticket,
+            })),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Remembers the answer of a request that changed nothing.
+    ///
+    /// # Errors
+    /// Whatever keeps the store from writing; the answer is not remembered then.
+    pub async fn conclude(
+        &self,
+        user: &UserId,
+        pending: Pending,
+        answer: &Remembered,
+    ) -> Result<(), StoreError> {
+        let Pending { id, fingerprint, now, ticket } = pending;
+        let row = Box::new(remembered_row(id, &fingerprint, now, answer));
+        let make = |reply| {
+            let precondition = Precondition::None;
+            Work::Write(Box::new(Write {
+                change: Change::Put(row),
+                precondition,
+                remember: None,
+                reply,
+            }))
+        };
+        let answer = self.door.ask(&PartitionKey::whole(user, Table::Idempotency), make).await;
+        let written = self.door.settled(answer).await;
+        drop(ticket);
+        written.map(|_| ())
+    }
+}
+
+fn hashed(key: &str) -> Result<RecordId, StoreError> {
+    let mut hex = String::with_capacity(64);
+    for byte in Sha256::digest(key.as_bytes()) {
+        // Writing to a String cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+    }
+    RecordId::checked(&hex).map_err(|_| StoreError::Internal)
+}
+
+fn remembered_row(id: RecordId, fingerprint: &str, now: Micros, answer: &Remembered) -> Row {
+    let mut row = Row::build(Table::Idempotency);
+    row.set_named("fingerprint", Cell::Text(fingerprint));
+    row.set_named("status", Cell::Int(i64::from(answer.status)));
+    row.set_named("answer", Cell::Json(&answer.body));
+    if let Some(etag) = &answer.etag {
+        row.set_named("etag", Cell::Text(etag));
+    }
+    row.finish(id, now, now, 1)
+}
+
+fn remembered(row: &Row) -> Option<Remembered> {
+    let (status, _) = Table::Idempotency.spec().column("status")?;
+    let Cell::Int(status) = row.cell(status) else { return None };
+    Some(Remembered {
+        status: u16::try_from(status).ok()?,
+        body: row.text("answer")?.to_owned(),
+        etag: row.text("etag").map(str::to_owned),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_come_back() {
+        for etag in [None, Some("\"1\"".to_owned())] {
+            let answer = Remembered { status: 201, body: "{\"a\":1}".to_owned(), etag };
+            let row = remembered_row(hashed("k").expect("id"), "f", Micros::new(5), &answer);
+            assert_eq!(remembered(&row), Some(answer));
+        }
+        assert_ne!(hashed("a").expect("a"), hashed("b").expect("b"));
+    }
+}

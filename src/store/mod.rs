@@ -1,0 +1,101 @@
+//! The store as HTTP, the seeder and tests see it: reads and writes of records, by user.
+//!
+//! Every method takes the `UserId` whose data it touches. What a write promises when it returns
+//! `Ok`: with `--sync always`, the change survives kill -9 and power loss; with the other modes,
+//! what they say. Reads see every change that was answered before they began.
+
+mod audit;
+mod cached;
+mod erase;
+mod keyed;
+mod list;
+mod maintain;
+mod record;
+mod summary;
+mod survey;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use actix::{Actor, Addr};
+
+pub use crate::actors::StoreError;
+pub use crate::actors::listing_cache::{CacheCounts, Listing};
+pub use crate::actors::messages::{Precondition, Written};
+pub use erase::Erased;
+pub use keyed::{Begun, KeyedRequest, Pending, Remembered};
+pub use list::{ListRequest, Page};
+pub use maintain::Readiness;
+pub use summary::Summary;
+
+use crate::actors::Shared;
+use crate::actors::idempotency::Idempotency;
+use crate::actors::listing_cache::ListingCache;
+use crate::actors::partition::sealed_view;
+use crate::actors::supervisor::{Door, Supervisor};
+use crate::domain::{Row, UserId};
+use crate::log::Lsn;
+use crate::storage::StorageError;
+
+/// The store. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+    door: Door,
+    supervisor: Addr<Supervisor>,
+    cache: Addr<ListingCache>,
+    cache_counts: Arc<CacheCounts>,
+    idempotency: Addr<Idempotency>,
+    audit: Arc<audit::Audit>,
+}
+
+impl Store {
+    /// Starts the actors over `shared`. `root` is the store's folder. Called on an actix system's
+    /// thread.
+    #[must_use]
+    pub fn start(shared: Arc<Shared>, root: PathBuf) -> Self {
+        let supervisor = Supervisor::new(Arc::clone(&shared)).start();
+        let door = Door::new(Arc::clone(&shared), supervisor.clone());
+        let cache_counts = Arc::new(CacheCounts::default());
+        let cache = ListingCache::new(shared.limits.cache_bytes, Arc::clone(&cache_counts)).start();
+        let idempotency = Idempotency::new().start();
+        let audit = Arc::new(audit::Audit::new(shared.env.clone(), root));
+        Self { shared, door, supervisor, cache, cache_counts, idempotency, audit }
+    }
+
+    /// Finishes, at a start, an erasure that a crash cut short.
+    ///
+    /// # Errors
+    /// Where folders cannot be read or removed; the next start tries again.
+    pub async fn finish_erasure(
+        shared: &Arc<Shared>,
+        user: &UserId,
+        lsn: Lsn,
+    ) -> Result<(), StorageError> {
+        erase::finish(shared, user, lsn).await
+    }
+
+    /// Looks at all files once and reports those that cannot be read.
+    ///
+    /// # Errors
+    /// Where folders cannot be listed.
+    pub async fn survey(shared: Arc<Shared>) -> Result<u64, StorageError> {
+        survey::run(shared).await
+    }
+
+    /// Appends a row as clients see it; with `fields`, these fields alone.
+    pub fn render(
+        row: &Row,
+        user: &UserId,
+        fields: Option<&dyn Fn(&str) -> bool>,
+        out: &mut String,
+    ) {
+        row.render(user, fields, &sealed_view, out);
+    }
+
+    /// What the listing cache did and holds.
+    #[must_use]
+    pub fn cache_counts(&self) -> &CacheCounts {
+        &self.cache_counts
+    }
+}
