@@ -117,7 +117,7 @@ impl Partition {
             save_again: Vec::new(),
             then: Then::GoOn,
             entered: Some(entered),
-            exit: Exit::Panicked,
+            exit: Exit::Closed,
             supervisor,
         }
     }
@@ -190,7 +190,7 @@ impl Partition {
             }
             State::Ready(ready) => match work {
                 Work::Checkpoint { adopt, permit, reply } => {
-                    self.checkpoint(adopt, permit, reply, ctx)
+                    self.checkpoint(adopt, permit, reply, ctx);
                 }
                 Work::Passivate => {
                     if matches!(self.then, Then::GoOn) {
@@ -294,7 +294,7 @@ impl Partition {
             self.save_again.push((adopt, reply));
             return;
         }
-        if !ready.is_dirty() && !(adopt && ready.is_legacy()) {
+        if !(ready.is_dirty() || adopt && ready.is_legacy()) {
             self.stats.dirty_since.store(0, Ordering::Relaxed);
             if let Some(reply) = reply {
                 answer(reply, Ok(()), Lsn::new(0));
@@ -452,8 +452,9 @@ impl Drop for Partition {
     /// through here too.
     fn drop(&mut self) {
         self.shared.registry.leave(&self.key, &self.stats);
-        let exited = Exited { key: self.key.clone(), exit: self.exit };
-        if self.exit == Exit::Panicked {
+        let exit = if std::thread::panicking() { Exit::Panicked } else { self.exit };
+        let exited = Exited { key: self.key.clone(), exit };
+        if exit == Exit::Panicked {
             tracing::error!(partition = %self.key, "partition panicked and will be rebuilt");
         }
         // The supervisor uses this to pause restarts; without it the next request just restarts.

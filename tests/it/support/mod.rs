@@ -1,0 +1,283 @@
+//! The real program, started for a test, and a client for it.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use reqwest::header::HeaderMap;
+use reqwest::{Client, Method, StatusCode};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// How long anything a test waits for may take before the test fails.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running server over a data folder.
+pub struct Server {
+    child: Option<Child>,
+    address: SocketAddr,
+    client: Client,
+    /// Where its data is.
+    pub data: PathBuf,
+    _folder: Option<TempDir>,
+}
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub struct Reply {
+    /// Status.
+    pub status: StatusCode,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// Body as it came.
+    pub text: String,
+}
+
+impl Reply {
+    /// The body as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {}", self.text))
+    }
+
+    /// A header's text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|v| v.to_str().expect("ASCII header"))
+    }
+
+    /// The body, after checking the status.
+    pub fn expect(self, status: u16) -> Value {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text);
+        self.json()
+    }
+
+    /// The error body, after checking status, code and shape.
+    pub fn expect_error(self, status: u16, code: &str) -> Value {
+        let body = self.expect(status);
+        assert_eq!(body["success"], false, "{body}");
+        assert_eq!(body["code"], code, "{body}");
+        assert!(body["error"].is_string() && body["details"].is_object(), "{body}");
+        body
+    }
+}
+
+/// The program with arguments, its environment free of settings.
+pub fn program(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_audience-store"));
+    command.args(args).env("RUST_BACKTRACE", "0");
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AUDIENCE_STORE_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+impl Server {
+    /// A server over an empty folder of its own.
+    pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// A server over an empty folder of its own, with further arguments.
+    pub async fn start_with(args: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("folder");
+        let mut server = Self::over(&folder.path().join("data"), args).await;
+        server._folder = Some(folder);
+        server
+    }
+
+    /// A server over `data`, ready.
+    pub async fn over(data: &Path, args: &[&str]) -> Self {
+        let server = Self::listening(data, args).unwrap_or_else(|e| panic!("{e}"));
+        server.ready().await;
+        server
+    }
+
+    /// A server over `data` as soon as it listens; what it said where it ended instead.
+    pub fn listening(data: &Path, args: &[&str]) -> Result<Self, String> {
+        let mut all =
+            vec!["serve", "--listen", "127.0.0.1:0", "--data", data.to_str().expect("path")];
+        all.extend(args);
+        let mut command = program(&all);
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("program");
+        let lines = BufReader::new(child.stdout.take().expect("stdout"));
+        let (found, address) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in lines.lines().map_while(Result::ok) {
+                if let Some((_, address)) = line.split_once("listening on  http://") {
+                    let _ = found.send(address.trim().parse().expect("address"));
+                }
+            }
+        });
+        match address.recv_timeout(PATIENCE) {
+            Ok(address) => Ok(Self {
+                child: Some(child),
+                address,
+                client: Client::builder().timeout(PATIENCE).build().expect("client"),
+                data: data.to_path_buf(),
+                _folder: None,
+            }),
+            Err(_) => {
+                let _ = child.kill();
+                Err(format!("the server ended: {:?}", child.wait()))
+            }
+        }
+    }
+
+    /// Waits until the server takes requests.
+    pub async fn ready(&self) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            if let Ok(reply) = self.client.get(self.url("/health/ready")).send().await
+                && reply.status() == StatusCode::OK
+            {
+                return;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "the server does not get ready");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Where the server listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The server's process id.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("running").id()
+    }
+
+    /// An absolute URL.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// A client with connections of its own.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Sends a request with headers and, where given, a JSON body.
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&str>,
+    ) -> Reply {
+        self.try_send(method, path, headers, body).await.expect("an answer")
+    }
+
+    /// Sends a request that may fail with the server.
+    pub async fn try_send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&str>,
+    ) -> reqwest::Result<Reply> {
+        let mut request = self.client.request(method, self.url(path));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(body) = body {
+            if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
+                request = request.header("Content-Type", "application/json");
+            }
+            request = request.body(body.to_owned());
+        }
+        let reply = request.send().await?;
+        let (status, headers) = (reply.status(), reply.headers().clone());
+        Ok(Reply { status, headers, text: reply.text().await? })
+    }
+
+    /// `GET`
+    pub async fn get(&self, path: &str) -> Reply {
+        self.send(Method::GET, path, &[], None).await
+    }
+
+    /// `POST` with a JSON body.
+    pub async fn post(&self, path: &str, body: &Value) -> Reply {
+        self.send(Method::POST, path, &[], Some(&body.to_string())).await
+    }
+
+    /// `PUT` with a JSON body.
+    pub async fn put(&self, path: &str, body: &Value) -> Reply {
+        self.send(Method::PUT, path, &[], Some(&body.to_string())).await
+    }
+
+    /// `DELETE`
+    pub async fn delete(&self, path: &str) -> Reply {
+        self.send(Method::DELETE, path, &[], None).await
+    }
+
+    /// Saves a record and answers its id.
+    pub async fn save(&self, table: &str, body: &Value) -> String {
+        let saved = self.post(&format!("/api/{table}"), body).await.expect(201);
+        let id = format!("{}_id", table.trim_end_matches('s'));
+        saved[&id].as_str().expect("id").to_owned()
+    }
+
+    /// Writes everything to Parquet.
+    pub async fn checkpoint(&self) {
+        self.send(Method::POST, "/api/admin/checkpoint", &[], None).await.expect(200);
+    }
+
+    /// kill -9
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("kill");
+            child.wait().expect("wait");
+        }
+    }
+
+    /// Sends a signal by name, such as `TERM`.
+    pub fn signal(&self, name: &str) {
+        let sent =
+            Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status();
+        assert!(sent.expect("kill").success());
+    }
+
+    /// Waits for the process to end.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let mut child = self.child.take().expect("running");
+        let ended = tokio::task::spawn_blocking(move || child.wait().expect("wait"));
+        tokio::time::timeout(PATIENCE, ended).await.expect("the server ends").expect("join")
+    }
+
+    /// SIGTERM, and waits for exit code 0.
+    pub async fn stop(&mut self) {
+        self.signal("TERM");
+        let status = self.ended().await;
+        assert_eq!(status.code(), Some(0), "{status}");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// A JSON fixture of `tests/fixtures`.
+pub fn fixture(name: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    serde_json::from_str(&text).expect("JSON fixture")
+}
+
+/// A small audience of `user`.
+pub fn audience(user: &str, name: &str) -> Value {
+    serde_json::json!({
+        "user_id": user,
+        "name": name,
+        "data_type": "first_party",
+        "selected_variables": ["AGE_18_24"],
+    })
+}
