@@ -19,7 +19,7 @@ pub fn run() -> ExitCode {
         Ok(command) => command,
         Err(error) => {
             error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+            return ExitCode::from(error.exit_code());
         }
     };
     let done = match command {

@@ -200,8 +200,9 @@ fn set_value(
         Kind::Json(shape) => {
             let text = compacted(name, value)?;
             let rule = match (shape, text.as_bytes().first()) {
-                (JsonShape::Array, Some(b'[')) | (JsonShape::Object, Some(b'{')) => None,
-                (JsonShape::Any, _) => None,
+                (JsonShape::Array, Some(b'['))
+                | (JsonShape::Object, Some(b'{'))
+                | (JsonShape::Any, _) => None,
                 (JsonShape::Array, _) => Some("must be a JSON array"),
                 (JsonShape::Object, _) => Some("must be a JSON object"),
             };

@@ -1,8 +1,10 @@
 //! JSON text that is kept as it came: numbers to the last digit, keys in their order.
 //!
-//! [`compact`] takes text that serde_json has already found well-formed (a `RawValue`), removes
+//! [`compact`] takes text that `serde_json` has already found well-formed (a `RawValue`), removes
 //! the white space between tokens and refuses what would break readers further on: too deep, too
 //! many values, a NUL, half a surrogate pair.
+
+use std::fmt::Write;
 
 use thiserror::Error;
 
@@ -119,7 +121,8 @@ pub fn push_string(text: &str, out: &mut String) {
             b'\t' => "\\t",
             0..=0x1f => {
                 out.push_str(text.get(start..at).unwrap_or_default());
-                out.push_str(&format!("\\u{byte:04x}"));
+                // Writing to a String cannot fail.
+                let _ = write!(out, "\\u{byte:04x}");
                 start = at + 1;
                 continue;
             }

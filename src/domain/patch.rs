@@ -156,11 +156,11 @@ impl Patch {
             };
             match column.kind {
                 Kind::Double => {
-                    self.set(index, Cell::Double(parse_double(&name, value).map_err(at)?))
+                    self.set(index, Cell::Double(parse_double(&name, value).map_err(at)?));
                 }
                 Kind::Int64 => self.set(index, Cell::Int(parse_int(&name, value).map_err(at)?)),
                 Kind::Timestamp => {
-                    self.set(index, Cell::Time(parse_time(&name, value).map_err(at)?))
+                    self.set(index, Cell::Time(parse_time(&name, value).map_err(at)?));
                 }
                 _ => {
                     let text: String = serde_json::from_str(value.get())
@@ -199,8 +199,8 @@ impl Patch {
             match (self.values.cell(index), row.cell(index)) {
                 (Cell::Json(new), Cell::Json(old)) if merges => {
                     let fields = super::object::fields_of(new);
-                    let merged = merged(Some(old), fields.iter().map(|(n, v)| (&**n, *v)));
-                    next.set(index, Cell::Json(&merged));
+                    let both = merged(Some(old), fields.iter().map(|(n, v)| (&**n, *v)));
+                    next.set(index, Cell::Json(&both));
                 }
                 (Cell::Null, _) if column.name == "status" => {
                     next.set(index, spec.default_status().map_or(Cell::Null, Cell::Text));

@@ -1,6 +1,6 @@
 //! Record ids: what the server makes and what clients may bring.
 //!
-//! A server-made id is the table's prefix and a UUIDv7 in simple hex whose time is the record's
+//! A server-made id is the table's prefix and a `UUIDv7` in simple hex whose time is the record's
 //! `created_at`, so that an id tells the month its partition covers.
 
 use std::fmt;

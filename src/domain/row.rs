@@ -13,7 +13,7 @@ pub struct Row {
     pub created_at: Micros,
     /// When it last changed.
     pub updated_at: Micros,
-    /// 1, and one more with each change; the record's ETag.
+    /// 1, and one more with each change; the record's `ETag`.
     pub version: i64,
     table: Table,
     present: u32,
@@ -225,10 +225,9 @@ fn push_time(at: Micros, out: &mut String) {
 
 fn push_cell(cell: Cell<'_>, out: &mut String) {
     match cell {
-        Cell::Null => out.push_str("null"),
         Cell::Int(n) => out.push_str(itoa::Buffer::new().format(n)),
         Cell::Double(d) if d.is_finite() => out.push_str(ryu::Buffer::new().format_finite(d)),
-        Cell::Double(_) => out.push_str("null"),
+        Cell::Null | Cell::Double(_) => out.push_str("null"),
         Cell::Time(at) => push_time(at, out),
         Cell::Text(text) => push_string(text, out),
         Cell::Json(text) => out.push_str(text),

@@ -1,5 +1,5 @@
 //! The tables and their columns: one description from which validation, Parquet schema, JSON
-//! rendering and the OpenAPI document are all made.
+//! rendering and the `OpenAPI` document are all made.
 //!
 //! Columns are only ever added at the end, nullable, and never removed or retyped: their order is
 //! the Parquet order and their index is the column's number in the log's row format.

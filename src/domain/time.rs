@@ -1,4 +1,4 @@
-//! Instants and months. Microseconds since the epoch, UTC, as BigQuery has them.
+//! Instants and months. Microseconds since the epoch, UTC, as `BigQuery` has them.
 
 use std::fmt;
 

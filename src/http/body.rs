@@ -1,6 +1,6 @@
 //! Request bodies: JSON, within the server's bound, in time.
 
-use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use actix_web::web::{Bytes, BytesMut, Payload};
 use actix_web::{HttpMessage, HttpRequest};
 use futures_util::StreamExt;
@@ -21,7 +21,7 @@ pub async fn read(
     if req.headers().contains_key(CONTENT_TYPE) && !is_json(media) {
         return Err(ApiError::new("UNSUPPORTED_MEDIA_TYPE", "Send the body as application/json"));
     }
-    let encoding = req.headers().get(CONTENT_ENCODING).map(|e| e.as_bytes());
+    let encoding = req.headers().get(CONTENT_ENCODING).map(HeaderValue::as_bytes);
     if encoding.is_some_and(|e| !e.eq_ignore_ascii_case(b"identity")) {
         return Err(ApiError::new(
             "UNSUPPORTED_MEDIA_TYPE",

@@ -27,7 +27,7 @@ pub struct ApiError {
     allow: Option<&'static str>,
 }
 
-/// Every code there is, with its status and what it means: the OpenAPI document and the tests
+/// Every code there is, with its status and what it means: the `OpenAPI` document and the tests
 /// are made from this.
 pub const CODES: &[(&str, u16, &str)] = &[
     ("MALFORMED_JSON", 400, "The body is not one JSON object"),

@@ -48,7 +48,7 @@ pub async fn update(
     state: Data<AppState>,
     table: ReqData<Table>,
 ) -> Result<HttpResponse, ApiError> {
-    change(req, path.into_inner(), payload, state, table.into_inner(), Did::Update).await
+    modify(req, path.into_inner(), payload, state, table.into_inner(), Did::Update).await
 }
 
 /// `PUT /api/{table}/{id}/status`
@@ -62,10 +62,10 @@ pub async fn status(
     state: Data<AppState>,
     table: ReqData<Table>,
 ) -> Result<HttpResponse, ApiError> {
-    change(req, path.into_inner(), payload, state, table.into_inner(), Did::Status).await
+    modify(req, path.into_inner(), payload, state, table.into_inner(), Did::Status).await
 }
 
-async fn change(
+async fn modify(
     req: HttpRequest,
     path: String,
     mut payload: Payload,
@@ -75,18 +75,16 @@ async fn change(
 ) -> Result<HttpResponse, ApiError> {
     let bytes = body::read(&req, &mut payload, &state).await?;
     let store = state.store()?;
-    let parsed = Body::parse(&bytes)?;
-    let user = user_of(&req, Some(&parsed))?;
+    let sent = Body::parse(&bytes)?;
+    let user = user_of(&req, Some(&sent))?;
     let id = record_id(table, &path)?;
-    let mut patch = parsed.patch(table)?;
-    if did == Did::Status {
-        patch = patch.into_status()?;
-    }
-    patch.check_update(&id)?;
+    let fields = sent.patch(table)?;
+    let change = if did == Did::Status { fields.into_status()? } else { fields };
+    change.check_update(&id)?;
     let precondition = if_match(&req)?;
     let key = idempotent::key(&req, &bytes)?;
     let names_status = did == Did::Status;
-    let work = |remember| store.update(&user, &id, patch, precondition, names_status, remember);
+    let work = |remember| store.update(&user, &id, change, precondition, names_status, remember);
     in_time(&state, idempotent::once(store, &user, (table, did), key, work)).await
 }
 

@@ -1,4 +1,4 @@
-//! The endpoints: one table from which both the server and the OpenAPI document are made.
+//! The endpoints: one table from which both the server and the `OpenAPI` document are made.
 
 use actix_web::dev::{Service, ServiceRequest};
 use actix_web::guard::{Any, Get, Head};
@@ -9,7 +9,7 @@ use super::error::ApiError;
 use super::{admin, health, lists, metrics, openapi, records, users};
 use crate::domain::Table;
 
-/// What an endpoint does, which is how the OpenAPI document describes it.
+/// What an endpoint does, which is how the `OpenAPI` document describes it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Does {
     /// Creates or saves a record.
@@ -40,7 +40,7 @@ pub enum Does {
     Ready,
     /// Prometheus text.
     Metrics,
-    /// The OpenAPI document.
+    /// The `OpenAPI` document.
     OpenApi,
     /// A page to read the document.
     Docs,

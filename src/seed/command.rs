@@ -57,7 +57,7 @@ impl Sink for StoreSink {
             match self.0.save(&user, patch.clone(), Precondition::None, None).await {
                 // Checkpoints make room; the log's bound is what keeps memory and disk in bounds.
                 Err(StoreError::Overloaded | StoreError::StorageFull) => {
-                    tokio::time::sleep(PAUSE).await
+                    tokio::time::sleep(PAUSE).await;
                 }
                 other => return Ok(other.map(|_| ())?),
             }

@@ -150,10 +150,10 @@ impl Ready {
         let mut ids: Vec<RecordId> = Vec::new();
         if self.foreign_ids > 0 {
             for (index, group) in self.rows.groups().iter().enumerate() {
+                // Answered from rows, so that one path serves files and memory alike.
                 let Some(loaded) = &group.loaded else {
-                    let need = Need::Group { index, columns: Some(Vec::new()) };
-                    // Answered from rows, so that one path serves files and memory alike.
-                    return self.foreign_ids_from_file(need, reply);
+                    let need = Need::Group { index, columns: None };
+                    return Step::Need(need, Work::ForeignIds { reply });
                 };
                 ids.extend(
                     loaded.iter().map(|r| r.id.clone()).filter(|id| self.rows.is_foreign(id)),
@@ -164,15 +164,6 @@ impl Ready {
         let unsaved = unsaved.into_iter().flatten().flat_map(|o| o.changes().map(|(id, _)| id));
         ids.extend(unsaved.filter(|id| self.rows.is_foreign(id)).cloned());
         self.reply(reply, Ok(ids))
-    }
-
-    fn foreign_ids_from_file(&mut self, need: Need, reply: ReplyTo<Vec<RecordId>>) -> Step {
-        match need {
-            Need::Group { index, .. } => {
-                Step::Need(Need::Group { index, columns: None }, Work::ForeignIds { reply })
-            }
-            other @ Need::ForeignIds => Step::Need(other, Work::ForeignIds { reply }),
-        }
     }
 
     fn write(&mut self, write: Box<Write>) -> Step {
@@ -213,7 +204,7 @@ impl Ready {
         let row = patch.created(id, created_at, now);
         let written =
             Written { id: row.id.clone(), created: true, version: 1, status: None, ignored };
-        self.commit(row.id.clone(), Some(row), written, write.remember, write.reply)
+        self.commit(&row.id.clone(), Some(row), written, write.remember, write.reply)
     }
 
     fn update(&mut self, write: Write, row: &Row, now: Micros) -> Step {
@@ -230,7 +221,7 @@ impl Ready {
             status: names_status.then(|| next.text("status").unwrap_or_default().to_owned()),
             ignored: patch.ignored(row),
         };
-        self.commit(next.id.clone(), Some(next), written, write.remember, write.reply)
+        self.commit(&next.id.clone(), Some(next), written, write.remember, write.reply)
     }
 
     fn delete(&mut self, write: Write, row: &Row) -> Step {
@@ -240,7 +231,7 @@ impl Ready {
         let (id, version) = (row.id.clone(), row.version);
         let written =
             Written { id: id.clone(), created: false, version, status: None, ignored: Vec::new() };
-        self.commit(id, None, written, write.remember, write.reply)
+        self.commit(&id, None, written, write.remember, write.reply)
     }
 
     fn put(&mut self, write: Write) -> Step {
@@ -248,14 +239,14 @@ impl Ready {
         let (id, version) = (row.id.clone(), row.version);
         let written =
             Written { id: id.clone(), created: true, version, status: None, ignored: Vec::new() };
-        self.commit(id, Some(*row), written, write.remember, write.reply)
+        self.commit(&id, Some(*row), written, write.remember, write.reply)
     }
 
     /// Hands a change to the log and takes it into memory. The caller is answered when the log
     /// is durable through it; on a refusal at once, and nothing is changed.
     fn commit(
         &mut self,
-        id: RecordId,
+        id: &RecordId,
         row: Option<Row>,
         written: Written,
         remember: Option<Remember>,
@@ -266,7 +257,7 @@ impl Ready {
             None => (None, None),
         };
         self.payload.clear();
-        let op = row.as_ref().map_or(OpRef::Delete(&id), OpRef::Put);
+        let op = row.as_ref().map_or(OpRef::Delete(id), OpRef::Put);
         let ledger = remembered.as_ref().map(|_| {
             self.shared.log.stream(&PartitionKey::whole(self.key.user(), Table::Idempotency))
         });
@@ -277,20 +268,17 @@ impl Ready {
         let mut streams = vec![&self.stream];
         streams.extend(ledger.as_ref());
         let ack = Ack { written, reply };
-        match self.shared.log.append(self.epoch, &streams, &self.payload, ack) {
-            Ok(lsn) => {
-                self.last_lsn = lsn;
-                self.rows.apply(&id, row.map(Arc::new), lsn.get());
-                if self.rows.is_foreign(&id) {
-                    self.foreign_ids += 1;
-                }
-                self.shared.registry.changed(&self.entry);
-                if let (Some(row), Some(ticket)) = (remembered, ticket) {
-                    idempotency::tell(&self.shared, self.key.user(), row, lsn, ticket);
-                }
+        // A refusal was told to the writer by the log itself, and nothing was changed.
+        if let Ok(lsn) = self.shared.log.append(self.epoch, &streams, &self.payload, ack) {
+            self.last_lsn = lsn;
+            self.rows.apply(id, row.map(Arc::new), lsn.get());
+            if self.rows.is_foreign(id) {
+                self.foreign_ids += 1;
             }
-            // The writer was refused by the log itself; nothing was changed.
-            Err(_) => {}
+            self.shared.registry.changed(&self.entry);
+            if let (Some(row), Some(ticket)) = (remembered, ticket) {
+                idempotency::tell(&self.shared, self.key.user(), row, lsn, ticket);
+            }
         }
         Step::Done
     }

@@ -33,7 +33,7 @@ fn provide(rows: &mut Rows, chunks: &[GroupRows], need: &Need) {
     let generation = rows.generation();
     match need {
         Need::Group { index, .. } => {
-            rows.install_group(generation, *index, Arc::clone(&chunks[*index]))
+            rows.install_group(generation, *index, Arc::clone(&chunks[*index]));
         }
         Need::ForeignIds => {
             let ids: Vec<Vec<RecordId>> =

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(30);
-const FORGET: Duration = Duration::from_secs(60);
+const FORGET: Duration = Duration::from_mins(1);
 
 /// The failures of one partition.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,7 +27,7 @@ impl Backoff {
     pub fn pause(&self, now: Duration) -> Option<Duration> {
         let doubled = FIRST.saturating_mul(2_u32.saturating_pow(self.failures.saturating_sub(1)));
         let until = self.last + doubled.min(LONGEST);
-        (self.failures > 0 && until > now).then(|| until - now)
+        until.checked_sub(now).filter(|pause| self.failures > 0 && !pause.is_zero())
     }
 
     /// Whether the failures are forgotten at `now`.
@@ -56,7 +56,7 @@ mod tests {
         }
         assert_eq!(pauses[..3], [100, 200, 400]);
         assert_eq!(pauses[11], 30_000);
-        now += Duration::from_secs(60);
+        now += Duration::from_mins(1);
         assert!(backoff.is_over(now));
         backoff.failed(now);
         assert_eq!(backoff.pause(now), Some(FIRST));

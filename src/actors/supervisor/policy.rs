@@ -84,7 +84,7 @@ mod tests {
             checkpoint_interval: Duration::from_secs(5),
             checkpoint_bytes: 1000,
             checkpoint_concurrency: 2,
-            idle_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_mins(1),
             resident_bytes: 100_000,
             resident_partitions: 10,
             cache_bytes: 0,

@@ -1,5 +1,10 @@
 //! Example bodies.
 
+#![allow(
+    clippy::indexing_slicing,
+    reason = "a JSON object indexed by name takes the name in; a test builds the whole document"
+)]
+
 use serde_json::{Value, json};
 
 use crate::domain::Table;

@@ -1,4 +1,4 @@
-//! The OpenAPI document, made from the endpoints, the tables and the error codes, and a page to
+//! The `OpenAPI` document, made from the endpoints, the tables and the error codes, and a page to
 //! read it.
 
 mod examples;
