@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-use super::json_text::compact;
+use super::json_text::{compact, push_string};
 use super::object::ObjectFields;
 use super::patch::Patch;
 use super::{Cell, JsonShape, Kind, Micros, RecordId, Table};
@@ -78,7 +78,10 @@ fn pointer_to(field: &str) -> String {
 }
 
 /// The parsed top level of a request body.
-pub struct Body<'a>(ObjectFields<'a>);
+pub struct Body<'a> {
+    fields: ObjectFields<'a>,
+    bytes: usize,
+}
 
 impl<'a> Body<'a> {
     /// Parses a body: one JSON object, each field at most once.
@@ -104,7 +107,7 @@ impl<'a> Body<'a> {
                 });
             }
         }
-        Ok(Self(fields))
+        Ok(Self { fields, bytes: bytes.len() })
     }
 
     /// A top-level text field; `None` where it is absent or null.
@@ -112,7 +115,7 @@ impl<'a> Body<'a> {
     /// # Errors
     /// [`InputErrorKind::Invalid`] where it holds something else.
     pub fn text(&self, field: &str) -> Result<Option<Cow<'a, str>>, InputError> {
-        match self.0.0.iter().find(|(name, _)| name == field) {
+        match self.fields.0.iter().find(|(name, _)| name == field) {
             Some((_, value)) if value.get() != "null" => parse_text(field, value).map(Some),
             _ => Ok(None),
         }
@@ -124,17 +127,18 @@ impl<'a> Body<'a> {
     /// The first field that breaks a rule.
     pub fn patch(&self, table: Table) -> Result<Patch, InputError> {
         let spec = table.spec();
-        let mut patch = Patch::new(table);
-        let mut extra: Vec<(&str, String)> = Vec::new();
-        for (name, value) in &self.0.0 {
+        let mut patch = Patch::new(table, self.bytes);
+        let mut extra: Vec<(&str, &RawValue)> = Vec::new();
+        for (name, value) in &self.fields.0 {
             match spec.column(name).filter(|(_, c)| c.kind != Kind::Extra) {
                 Some((index, column)) => set_column(&mut patch, index, name, column.kind, value)?,
-                None => extra.push((name, compacted(name, value)?)),
+                None => extra.push((name, value)),
             }
         }
-        if !extra.is_empty() {
-            let fields = extra.iter().map(|(n, v)| (*n, v.as_str()));
-            patch.set_extra(&super::object::merged(None, fields));
+        if let (false, Some(index)) =
+            (extra.is_empty(), spec.index_where(|k| matches!(k, Kind::Extra)))
+        {
+            patch.set_written(index, |out| write_extra(&extra, out))?;
         }
         Ok(patch)
     }
@@ -195,11 +199,11 @@ fn set_value(
         Kind::Int64 => patch.set(index, Cell::Int(parse_int(name, value)?)),
         Kind::Double => patch.set(index, Cell::Double(parse_double(name, value)?)),
         Kind::TextList { numbers } => {
-            patch.set(index, Cell::Json(&parse_list(name, value, numbers)?));
+            check_list(name, value, numbers)?;
+            patch.set_written(index, |out| write_compact(name, value, out))?;
         }
         Kind::Json(shape) => {
-            let text = compacted(name, value)?;
-            let rule = match (shape, text.as_bytes().first()) {
+            let rule = match (shape, value.get().as_bytes().first()) {
                 (JsonShape::Array, Some(b'['))
                 | (JsonShape::Object, Some(b'{'))
                 | (JsonShape::Any, _) => None,
@@ -209,17 +213,26 @@ fn set_value(
             if let Some(rule) = rule {
                 return Err(InputError::invalid(name, rule));
             }
-            patch.set(index, Cell::Json(&text));
+            patch.set_written(index, |out| write_compact(name, value, out))?;
         }
         _ => patch.set(index, Cell::Text(&parse_text(name, value)?)),
     }
     Ok(())
 }
 
-fn compacted(name: &str, value: &RawValue) -> Result<String, InputError> {
-    let mut text = String::with_capacity(value.get().len());
-    compact(value.get(), &mut text).map_err(|e| InputError::invalid(name, e))?;
-    Ok(text)
+fn write_compact(name: &str, value: &RawValue, out: &mut String) -> Result<(), InputError> {
+    compact(value.get(), out).map_err(|e| InputError::invalid(name, e))
+}
+
+fn write_extra(fields: &[(&str, &RawValue)], out: &mut String) -> Result<(), InputError> {
+    for (index, (name, value)) in fields.iter().enumerate() {
+        out.push(if index == 0 { '{' } else { ',' });
+        push_string(name, out);
+        out.push(':');
+        write_compact(name, value, out)?;
+    }
+    out.push('}');
+    Ok(())
 }
 
 fn parse_text<'a>(name: &str, value: &'a RawValue) -> Result<Cow<'a, str>, InputError> {
@@ -274,7 +287,7 @@ pub(super) fn parse_double(name: &str, value: &RawValue) -> Result<f64, InputErr
         .ok_or_else(|| InputError::invalid(name, "must be a number"))
 }
 
-fn parse_list(name: &str, value: &RawValue, numbers: bool) -> Result<String, InputError> {
+fn check_list(name: &str, value: &RawValue, numbers: bool) -> Result<(), InputError> {
     let rule =
         if numbers { "must be a list of texts or numbers" } else { "must be a list of texts" };
     let elements: Vec<&RawValue> =
@@ -291,7 +304,7 @@ fn parse_list(name: &str, value: &RawValue, numbers: bool) -> Result<String, Inp
             return Err(error);
         }
     }
-    compacted(name, value)
+    Ok(())
 }
 
 /// A patch's row for tests.

@@ -30,7 +30,7 @@ pub struct Patch {
 }
 
 impl Patch {
-    pub(super) fn new(table: Table) -> Self {
+    pub(super) fn new(table: Table, bytes: usize) -> Self {
         Self {
             id: None,
             user_id: None,
@@ -40,7 +40,7 @@ impl Patch {
             credentials: None,
             table,
             touched: 0,
-            values: Row::build(table),
+            values: Row::build_for(table, bytes),
             merges_metadata: false,
             completes: false,
         }
@@ -51,10 +51,14 @@ impl Patch {
         self.values.set(index, cell);
     }
 
-    pub(super) fn set_extra(&mut self, object: &str) {
-        if let Some(index) = self.table.spec().index_where(|k| matches!(k, Kind::Extra)) {
-            self.set(index, Cell::Json(object));
-        }
+    pub(super) fn set_written<E>(
+        &mut self,
+        index: usize,
+        write: impl FnOnce(&mut String) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.values.set_written(index, write)?;
+        self.touched |= 1 << index;
+        Ok(())
     }
 
     fn touches(&self, index: usize) -> bool {

@@ -4,6 +4,7 @@
 //! `created_at`, so that an id tells the month its partition covers.
 
 use std::fmt;
+use std::sync::Arc;
 
 use thiserror::Error;
 use uuid::{Builder, Uuid};
@@ -13,9 +14,9 @@ use super::{Micros, Month, Table};
 /// Longest record id, in bytes.
 pub const MAX_RECORD_ID_BYTES: usize = 64;
 
-/// A checked record id: `[A-Za-z0-9_-]{1,64}`.
+/// A checked record id: `[A-Za-z0-9_-]{1,64}`. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RecordId(Box<str>);
+pub struct RecordId(Arc<str>);
 
 /// Why a text is not a record id.
 #[derive(Debug, Error, PartialEq, Eq, Clone, Copy)]

@@ -54,11 +54,17 @@ impl Row {
     /// Begins a row of `table` without any values.
     #[must_use]
     pub fn build(table: Table) -> RowBuilder {
+        Self::build_for(table, 0)
+    }
+
+    /// Begins a row whose texts will take about `bytes`.
+    #[must_use]
+    pub fn build_for(table: Table, bytes: usize) -> RowBuilder {
         RowBuilder {
             table,
             present: 0,
             slots: vec![0; table.spec().columns.len()],
-            text: String::new(),
+            text: String::with_capacity(bytes),
             sealed: None,
         }
     }
@@ -105,7 +111,7 @@ impl Row {
     /// A builder that holds this row's values, to change some of them.
     #[must_use]
     pub fn edit(&self) -> RowBuilder {
-        let mut builder = Self::build(self.table);
+        let mut builder = Self::build_for(self.table, self.text.len());
         for index in 0..self.slots.len() {
             builder.set(index, self.cell(index));
         }
@@ -260,6 +266,28 @@ impl RowBuilder {
                 self.text.push_str(text);
             }
         }
+    }
+
+    /// Sets a text, JSON, list or extra column to what `write` appends.
+    ///
+    /// # Errors
+    /// Those of `write`; the column is then as it was.
+    pub fn set_written<E>(
+        &mut self,
+        index: usize,
+        write: impl FnOnce(&mut String) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let start = self.text.len();
+        if let Err(error) = write(&mut self.text) {
+            self.text.truncate(start);
+            return Err(error);
+        }
+        let written = (self.text.len() - start) as u64;
+        if let Some(slot) = self.slots.get_mut(index).filter(|_| index < 32) {
+            *slot = ((start as u64) << 32) | written;
+            self.present |= 1 << index;
+        }
+        Ok(())
     }
 
     /// Sets a column by name; does nothing where the table has none of that name.
