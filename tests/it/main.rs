@@ -6,7 +6,8 @@
 //! - `idempotency`: repeats, also across a restart; `openapi`: the document says what is true;
 //! - `legacy`: the Python service's files; `readers`: DuckDB, Polars, pandas, pyarrow;
 //! - `crash`: kill -9 under writers; `lifecycle`: start, lock, signals, recovery, damage;
-//! - `cli`: the commands; `architecture`: who may use what in `src/`.
+//! - `docs`: the documentation; `cli`: the commands; `architecture`: who may use what in `src/`.
 
+mod docs;
 mod lifecycle;
 mod support;

@@ -1,0 +1,48 @@
+# Everyday commands. `just --list` shows them.
+
+# Show this list.
+default:
+    @just --list
+
+# Format everything.
+fmt:
+    cargo fmt
+
+# What the checks refuse, without tests.
+lint:
+    cargo fmt --check
+    cargo clippy --all-targets -- -D warnings
+
+# Everything, as before a change is proposed: set-up, lints, all tests.
+test:
+    tests/run
+
+# Unit tests.
+unit *args:
+    cargo test --lib {{args}}
+
+# Tests of the real program; `just it lists` runs one module.
+it *args:
+    cargo test --test it {{args}}
+
+# Against a server that stores nothing; see loadtest/README.md for what it says.
+bench *args:
+    loadtest/compare {{args}}
+
+# Start the server; `just run --sync off`.
+run *args:
+    cargo run --release -- {{args}}
+
+# Fill data/persistence while no server runs; `just seed --users 1000`.
+seed *args:
+    cargo run --release -- seed {{args}}
+
+# Write the parts of the documentation that are made from the code, and the sample data.
+docs:
+    UPDATE_DOCS=1 cargo test --test it docs
+    UPDATE_SAMPLE=1 cargo test --lib sample
+    cargo doc --no-deps --document-private-items
+
+# Licences, advisories, sources and duplicates of dependencies (cargo install cargo-deny).
+deny:
+    cargo deny check
