@@ -175,6 +175,12 @@ impl Ready {
                 Lookup::Absent => self.reply(write.reply, Err(StoreError::NotFound)),
                 Lookup::Need(need) => Step::Need(need, Work::Write(write)),
             },
+            // A record that is yet to be made is not the one the caller expects.
+            Change::Save { mode: SaveMode::Insert, .. }
+                if write.precondition != Precondition::None =>
+            {
+                self.reply(write.reply, Err(StoreError::NotFound))
+            }
             Change::Save { id, mode: SaveMode::Insert, .. } => {
                 let id = id.clone();
                 self.insert(*write, id, now)
