@@ -207,6 +207,8 @@ impl Ready {
             return self.reply(write.reply, Err(error.into()));
         }
         let ignored = ignored_on_create(&patch);
+        // Without a time of the client's the record is new in both senses at one moment.
+        let now = if patch.created_at.is_some() { now } else { created_at };
         let row = patch.created(id, created_at, now);
         let written =
             Written { id: row.id.clone(), created: true, version: 1, status: None, ignored };
