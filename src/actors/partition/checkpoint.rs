@@ -14,9 +14,11 @@ use thiserror::Error;
 use super::file::{BaseFile, LegacyFile, StoredSource, blocking};
 use super::rows::Group;
 use crate::actors::shared::Shared;
-use crate::domain::{PartitionKey, RecordId, Row};
+use crate::domain::{Micros, PartitionKey, RecordId, Row};
 use crate::log::{LogFailure, Lsn};
-use crate::parquet::{self, AdoptedFile, Base, Changes, FileView, Footer, Options, ParquetError};
+use crate::parquet::{
+    self, AdoptedFile, Base, Changes, Fetched, FileView, Footer, Options, ParquetError, RangeSource,
+};
 use crate::storage::{PutIf, StorageError, layout};
 
 /// Why a checkpoint was not written. The file is as it was; the log still has the changes.
@@ -55,6 +57,8 @@ pub struct Plan {
     pub through: Lsn,
     /// At least how many ids of the file will not tell its month; 0 means none.
     pub foreign_ids: u64,
+    /// Row groups of the file whose rows were all created before this go.
+    pub expired_before: Option<Micros>,
 }
 
 /// What a checkpoint wrote.
@@ -93,8 +97,11 @@ pub async fn write(shared: &Arc<Shared>, plan: Plan) -> Result<Published, Checkp
         adopted: adopted.collect(),
     };
     let key = plan.key.clone();
-    let changes = Changes { upserts: plan.upserts, deletes: plan.deletes };
+    let mut changes = Changes { upserts: plan.upserts, deletes: plan.deletes };
     let (bytes, view) = blocking(move || -> Result<_, ParquetError> {
+        if let (Some((source, view)), Some(before)) = (&base, plan.expired_before) {
+            changes.deletes.extend(expired(view, source, before)?);
+        }
         let base = base.as_ref().map(|(source, view)| Base { view, source });
         let encoded =
             parquet::encode(key.table(), base.as_ref(), &changes, &footer, &Options::default())?;
@@ -115,6 +122,22 @@ pub async fn write(shared: &Arc<Shared>, plan: Plan) -> Result<Published, Checkp
     let file = BaseFile { path, len, version, view: Arc::new(view) };
     let groups = file.groups();
     Ok(Published { groups, foreign_ids: plan.foreign_ids, through: plan.through, file })
+}
+
+/// The ids of row groups whose rows were all created before an instant. Groups with younger rows
+/// stay whole, so that what expires is read once and not at every checkpoint.
+fn expired(
+    view: &FileView,
+    source: &dyn RangeSource,
+    before: Micros,
+) -> Result<Vec<RecordId>, ParquetError> {
+    let old = view.groups().iter().take_while(|group| group.created_max < before).count();
+    let mut ids = Vec::new();
+    for group in 0..old {
+        let bytes = Fetched::read(source, view.column_ranges(group, Some(&[])))?;
+        ids.extend(parquet::read_ids(view, group, &bytes)?);
+    }
+    Ok(ids)
 }
 
 /// Copies a file that is about to be replaced to `legacy/`, under its own name or, where another
@@ -141,4 +164,51 @@ async fn keep(
         }
     }
     Err(StorageError::Conflict.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::domain::{Table, UserId};
+
+    fn answer(at: i64) -> Arc<Row> {
+        let id = RecordId::checked(&format!("k{at}")).expect("id");
+        Arc::new(Row::build(Table::Idempotency).finish(id, Micros::new(at), Micros::new(at), 1))
+    }
+
+    #[test]
+    fn row_groups_that_expired_as_a_whole_go_and_the_others_stay_whole() {
+        let footer = Footer {
+            user: UserId::checked("u").expect("user"),
+            applied_lsn: 1,
+            log_id: Uuid::nil(),
+            schema_version: parquet::SCHEMA_VERSION,
+            foreign_ids: 5,
+            adopted: Vec::new(),
+        };
+        let options = Options { rows_per_group: 2, ..Options::default() };
+        let table = Table::Idempotency;
+        let all = Changes { upserts: (1..=5).map(answer).collect(), ..Changes::default() };
+        let file = parquet::encode(table, None, &all, &footer, &options).expect("file").bytes;
+        let view = FileView::open(&file).expect("view");
+        let left = |before| -> Vec<i64> {
+            let gone = expired(&view, &file, Micros::new(before)).expect("ids");
+            let changes = Changes { deletes: gone.into_iter().collect(), ..Changes::default() };
+            let base = Base { view: &view, source: &file };
+            let next = parquet::encode(table, Some(&base), &changes, &footer, &options);
+            let next = next.expect("next").bytes;
+            let view = FileView::open(&next).expect("view");
+            let groups = (0..view.groups().len()).flat_map(|group| {
+                let bytes = Fetched::read(&next, view.column_ranges(group, None)).expect("bytes");
+                parquet::decode_group(&view, group, &bytes, None).expect("rows")
+            });
+            groups.map(|row| row.created_at.get()).collect()
+        };
+        assert_eq!(left(2), [1, 2, 3, 4, 5], "the group's newest row has not expired");
+        assert_eq!(left(3), [3, 4, 5]);
+        assert_eq!(left(4), [3, 4, 5]);
+        assert_eq!(left(6), [0_i64; 0]);
+    }
 }

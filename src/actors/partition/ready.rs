@@ -365,6 +365,7 @@ impl Ready {
             }
         }
         self.learned.retain(|lsn| *lsn > through);
+        let expired_before = expires.then(|| Micros::new(now - REMEMBERED));
         Plan {
             key: self.key.clone(),
             file: self.file.clone(),
@@ -373,6 +374,7 @@ impl Ready {
             legacy: self.legacy.clone(),
             through,
             foreign_ids: self.foreign_ids,
+            expired_before,
         }
     }
 
