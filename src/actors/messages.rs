@@ -156,8 +156,8 @@ pub enum Work {
         adopt: bool,
         /// Held while the checkpoint runs.
         permit: Option<OwnedSemaphorePermit>,
-        /// Where the answer goes.
-        reply: Option<ReplyTo<()>>,
+        /// Where the answer goes: whether there was anything to write.
+        reply: Option<ReplyTo<bool>>,
     },
     /// Stop when nothing is unsaved; save first where something is.
     Passivate,
@@ -176,9 +176,8 @@ impl Work {
             Self::Get { reply, .. } => answer(reply, Err(error), as_of),
             Self::Scan { reply, .. } => answer(reply, Err(error), as_of),
             Self::ForeignIds { reply } => answer(reply, Err(error), as_of),
-            Self::Checkpoint { reply: Some(reply), .. } | Self::Close { reply } => {
-                answer(reply, Err(error), as_of);
-            }
+            Self::Checkpoint { reply: Some(reply), .. } => answer(reply, Err(error), as_of),
+            Self::Close { reply } => answer(reply, Err(error), as_of),
             Self::Checkpoint { .. } | Self::Learn { .. } | Self::Passivate => {}
         }
     }

@@ -79,14 +79,14 @@ impl Store {
                 let work = Work::Checkpoint { adopt, permit: None, reply: Some(reply) };
                 if slot.addr.send(work).await.is_err() {
                     // It stopped, and had nothing unsaved then.
-                    return Ok(());
+                    return Ok(false);
                 }
-                answer.await.map_or(Ok(()), |a| a.result)
+                answer.await.map_or(Ok(false), |a| a.result)
             })
             .buffer_unordered(concurrency);
         while let Some(result) = results.next().await {
             match result {
-                Ok(()) => *saved += 1,
+                Ok(written) => *saved += u64::from(written),
                 // A partition that cannot be read has nothing unsaved.
                 Err(StoreError::PartitionCorrupt) => {}
                 Err(error) => *failed = Some(error),

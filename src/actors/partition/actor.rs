@@ -66,7 +66,7 @@ pub struct Partition {
     parked_count: usize,
     saving: Option<Saving>,
     /// Checkpoints asked for while one was being written.
-    save_again: Vec<(bool, Option<ReplyTo<()>>)>,
+    save_again: Vec<(bool, Option<ReplyTo<bool>>)>,
     then: Then,
     /// Opened when the registry knows this actor.
     entered: Option<oneshot::Receiver<()>>,
@@ -83,7 +83,7 @@ enum State {
 
 /// A checkpoint under way.
 struct Saving {
-    replies: Vec<ReplyTo<()>>,
+    replies: Vec<ReplyTo<bool>>,
 }
 
 /// What follows when nothing is under way any more.
@@ -286,7 +286,7 @@ impl Partition {
         &mut self,
         adopt: bool,
         permit: Option<OwnedSemaphorePermit>,
-        reply: Option<ReplyTo<()>>,
+        reply: Option<ReplyTo<bool>>,
         ctx: &mut Context<Self>,
     ) {
         let State::Ready(ready) = &mut self.state else { return };
@@ -297,7 +297,7 @@ impl Partition {
         if !(ready.is_dirty() || adopt && ready.is_legacy()) {
             self.stats.dirty_since.store(0, Ordering::Relaxed);
             if let Some(reply) = reply {
-                answer(reply, Ok(()), Lsn::new(0));
+                answer(reply, Ok(false), Lsn::new(0));
             }
             return;
         }
@@ -356,7 +356,7 @@ impl Partition {
                 ready.install(published);
                 let since = if ready.is_dirty() { self.shared.millis() } else { 0 };
                 self.stats.dirty_since.store(since, Ordering::Relaxed);
-                Ok(())
+                Ok(true)
             }
             Err(error) => {
                 tracing::warn!(partition = %self.key, %error, "checkpoint failed and will be tried again");
@@ -381,7 +381,7 @@ impl Partition {
         let again = std::mem::take(&mut self.save_again);
         for (adopt, reply) in again {
             match &result {
-                Ok(()) => self.checkpoint(adopt, None, reply, ctx),
+                Ok(_) => self.checkpoint(adopt, None, reply, ctx),
                 Err(error) => {
                     if let Some(reply) = reply {
                         answer(reply, Err(error.clone()), Lsn::new(0));
