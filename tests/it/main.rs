@@ -6,8 +6,10 @@
 //! - `idempotency`: repeats, also across a restart; `openapi`: the document says what is true;
 //! - `legacy`: the Python service's files; `readers`: DuckDB, Polars, pandas, pyarrow;
 //! - `crash`: kill -9 under writers; `lifecycle`: start, lock, signals, recovery, damage;
-//! - `docs`: the documentation; `cli`: the commands; `architecture`: who may use what in `src/`.
+//! - `docs`: the documentation; `claims`: what the README says and no other module is about;
+//! - `cli`: the commands; `architecture`: who may use what in `src/`.
 
+mod claims;
 mod docs;
 mod lifecycle;
 mod support;
