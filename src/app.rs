@@ -98,7 +98,8 @@ pub fn open(
         resident_bytes: settings.resident_bytes,
         resident_partitions: settings.resident_partitions,
         cache_bytes: usize::try_from(settings.cache_bytes).unwrap_or(usize::MAX),
-        arbiters: if settings.arbiters == 0 { cores } else { settings.arbiters },
+        // HTTP has a thread a core: half as many for partitions keep both busy.
+        arbiters: if settings.arbiters == 0 { cores.div_ceil(2) } else { settings.arbiters },
     };
     let shared = Shared {
         env: env.clone(),

@@ -14,6 +14,8 @@ pub struct Changes {
     pub upserts: Vec<Arc<Row>>,
     /// Ids of records that are gone.
     pub deletes: HashSet<RecordId>,
+    /// Ids of upserts that the base is known not to hold: it is not searched for them.
+    pub fresh: HashSet<RecordId>,
 }
 
 impl Changes {
@@ -32,9 +34,10 @@ impl Changes {
         rows
     }
 
-    /// Every id that a base row must not keep.
+    /// Every id that a base row must not keep, but those that no base row has.
     pub(super) fn changed_ids(&self) -> HashSet<&str> {
-        let upserted = self.upserts.iter().map(|r| r.id.as_str());
+        let upserted = self.upserts.iter().map(|r| &r.id);
+        let upserted = upserted.filter(|id| !self.fresh.contains(*id)).map(RecordId::as_str);
         upserted.chain(self.deletes.iter().map(RecordId::as_str)).collect()
     }
 }

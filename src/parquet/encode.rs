@@ -83,7 +83,7 @@ pub fn encode(
     };
     let overlay = Overlay::new(base, &tail, changes)?;
     let ids = changes.changed_ids();
-    let plan = steps(&states(base, &overlay, options), !overlay.appended().is_empty());
+    let plan = steps(&states(base, &overlay, options), appended_fill(&overlay, options));
     let groups = base.map_or(0, |b| b.view.groups().len());
     let mut writer = FileWriter::new(table, &footer.user, options).map_err(ParquetError::Encode)?;
     for step in plan {
@@ -135,6 +135,12 @@ fn states(base: Option<&Base<'_>>, overlay: &Overlay, options: &Options) -> Vec<
             GroupState { fill: by_rows.max(by_bytes), touched }
         })
         .collect()
+}
+
+/// How full a group of the rows behind all groups would be.
+fn appended_fill(overlay: &Overlay, options: &Options) -> Option<u64> {
+    let rows = overlay.appended().len() as u64;
+    (rows > 0).then(|| rows * FULL / options.rows_per_group.max(1) as u64)
 }
 
 /// A group's rows with the changes over them, in file order.

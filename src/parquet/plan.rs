@@ -1,9 +1,10 @@
 //! Which row groups of the base are copied and which are encoded again: a pure decision.
 //!
 //! Policy: a group that no change touches is copied. Neighbours of a rewritten group are rewritten
-//! with it where that keeps small groups from piling up. New rows behind everything go into the
-//! last group while it has room, else into a new one, so that appending never rewrites more than
-//! one group.
+//! with it where that keeps small groups from piling up. New rows behind everything go into a new
+//! group, which takes the groups before it while they are not larger than what they join: a row
+//! is rewritten a handful of times until its group is full, however small the appends are, and a
+//! file of many appends has a handful of small groups.
 
 use std::ops::Range;
 
@@ -11,6 +12,9 @@ use std::ops::Range;
 pub(super) const FULL: u64 = 1000;
 /// A group with less fill joins a rewritten neighbour.
 const SMALL: u64 = FULL / 4;
+/// Appended rows count as at least this much: rewriting so little costs less than a group of its
+/// own.
+const TINY: u64 = FULL / 16;
 
 /// What the plan must know of a group of the base.
 #[derive(Debug, Clone, Copy)]
@@ -31,12 +35,22 @@ pub(super) enum Step {
     Rewrite(Range<usize>),
 }
 
-/// The steps in file order. `appends` tells whether there are rows behind all groups.
-pub(super) fn steps(groups: &[GroupState], appends: bool) -> Vec<Step> {
+/// The steps in file order. `appended` is the fill of the rows behind all groups; `None` for no
+/// such rows.
+pub(super) fn steps(groups: &[GroupState], appended: Option<u64>) -> Vec<Step> {
     let mut rewrite: Vec<bool> = groups.iter().map(|g| g.touched).collect();
-    if let (true, Some(last), Some(mark)) = (appends, groups.last(), rewrite.last_mut()) {
-        *mark |= last.fill < FULL;
+    if let Some(appended) = appended {
+        // The end of the file is rewritten as far as groups are small next to what joins them.
+        let mut run = appended.max(TINY);
+        for (state, mark) in groups.iter().zip(rewrite.iter_mut()).rev() {
+            if state.fill >= FULL || state.fill > run {
+                break;
+            }
+            *mark = true;
+            run += state.fill;
+        }
     }
+    let appends = appended.is_some();
     join_small(groups, &mut rewrite);
     let mut steps = Vec::new();
     for (group, rewrite) in rewrite.iter().enumerate() {
@@ -85,9 +99,13 @@ mod tests {
     use super::*;
 
     fn plan(groups: &[(u64, bool)], appends: bool) -> Vec<Step> {
+        appending(groups, appends.then_some(1))
+    }
+
+    fn appending(groups: &[(u64, bool)], appended: Option<u64>) -> Vec<Step> {
         let states: Vec<GroupState> =
             groups.iter().map(|&(fill, touched)| GroupState { fill, touched }).collect();
-        steps(&states, appends)
+        steps(&states, appended)
     }
 
     #[test]
@@ -103,9 +121,13 @@ mod tests {
     }
 
     #[test]
-    fn appends_to_the_last_group_while_it_has_room() {
+    fn appends_join_groups_that_are_not_larger() {
         use Step::{Copy, Rewrite};
-        assert_eq!(plan(&[(1000, false), (999, false)], true), [Copy(0), Rewrite(1..2)]);
+        let file = [(1000, false), (500, false), (200, false)];
+        assert_eq!(appending(&file, Some(300)), [Copy(0), Rewrite(1..3)]);
+        assert_eq!(appending(&file, Some(200)), [Copy(0), Copy(1), Rewrite(2..3)]);
+        assert_eq!(appending(&file, Some(100)), [Copy(0), Copy(1), Copy(2), Rewrite(3..3)]);
+        assert_eq!(plan(&[(1000, false), (60, false)], true), [Copy(0), Rewrite(1..2)]);
         assert_eq!(plan(&[(1000, false), (1000, false)], true), [Copy(0), Copy(1), Rewrite(2..2)]);
         assert_eq!(plan(&[(1000, false), (1000, true)], true), [Copy(0), Rewrite(1..2)]);
     }

@@ -25,6 +25,7 @@ use crate::actors::registry::{Stats, TableEntry};
 use crate::actors::{Shared, StoreError};
 use crate::domain::{PartitionKey, Table};
 use crate::log::Lsn;
+use crate::storage::StorageError;
 
 /// How long a failed checkpoint waits before it is tried again.
 const CHECKPOINT_RETRY: Duration = Duration::from_secs(1);
@@ -361,15 +362,20 @@ impl Partition {
             Err(error) => {
                 tracing::warn!(partition = %self.key, %error, "checkpoint failed and will be tried again");
                 ready.rows.unfreeze();
+                if let CheckpointError::Storage(StorageError::Conflict | StorageError::NotFound) =
+                    &error
+                {
+                    // The file is not the one this partition knows: what is there is read again.
+                    self.parked_to_queue();
+                    self.start_loading(ctx);
+                }
                 let retry = u64::try_from(CHECKPOINT_RETRY.as_millis()).unwrap_or(u64::MAX);
                 self.stats.retry_at.store(self.shared.millis() + retry, Ordering::Relaxed);
                 if matches!(self.then, Then::Passivate) {
                     self.then = Then::GoOn;
                 }
                 Err(match error {
-                    CheckpointError::Storage(crate::storage::StorageError::Full) => {
-                        StoreError::StorageFull
-                    }
+                    CheckpointError::Storage(StorageError::Full) => StoreError::StorageFull,
                     CheckpointError::Log(failure) => failure.into(),
                     _ => StoreError::StorageFailed,
                 })

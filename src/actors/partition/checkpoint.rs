@@ -51,6 +51,8 @@ pub struct Plan {
     pub upserts: Vec<Arc<Row>>,
     /// Ids that are gone.
     pub deletes: HashSet<RecordId>,
+    /// Ids of upserts that the file is known not to hold.
+    pub fresh: HashSet<RecordId>,
     /// Files that the new one replaces.
     pub legacy: Vec<LegacyFile>,
     /// The changes reach through this LSN.
@@ -97,7 +99,7 @@ pub async fn write(shared: &Arc<Shared>, plan: Plan) -> Result<Published, Checkp
         adopted: adopted.collect(),
     };
     let key = plan.key.clone();
-    let mut changes = Changes { upserts: plan.upserts, deletes: plan.deletes };
+    let mut changes = Changes { upserts: plan.upserts, deletes: plan.deletes, fresh: plan.fresh };
     let (bytes, view) = blocking(move || -> Result<_, ParquetError> {
         if let (Some((source, view)), Some(before)) = (&base, plan.expired_before) {
             changes.deletes.extend(expired(view, source, before)?);

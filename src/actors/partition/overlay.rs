@@ -19,25 +19,37 @@ impl ListKey {
     }
 }
 
+#[derive(Debug)]
+struct Entry {
+    row: Option<Arc<Row>>,
+    /// Whether the file is known not to hold the id.
+    fresh: bool,
+}
+
 /// A set of changes, the newest of each id.
 #[derive(Default, Debug)]
 pub struct Overlay {
-    by_id: HashMap<RecordId, Option<Arc<Row>>>,
+    by_id: HashMap<RecordId, Entry>,
     by_time: BTreeMap<ListKey, Arc<Row>>,
     bytes: usize,
     max_lsn: u64,
 }
 
 impl Overlay {
-    /// Applies a change: a row, or `None` for a deletion. Changes come in LSN order.
-    pub fn apply(&mut self, id: &RecordId, row: Option<Arc<Row>>, lsn: u64) {
+    /// Applies a change: a row, or `None` for a deletion. Changes come in LSN order. `fresh` says
+    /// that no record had the id before.
+    pub fn apply(&mut self, id: &RecordId, row: Option<Arc<Row>>, lsn: u64, fresh: bool) {
         self.max_lsn = self.max_lsn.max(lsn);
         self.bytes += row.as_ref().map_or(64, |r| r.memory() + 128);
         if let Some(row) = &row {
             self.by_time.insert(ListKey::of(row), Arc::clone(row));
         }
         let known = row.is_some();
-        if let Some(Some(old)) = self.by_id.insert(id.clone(), row) {
+        let Some(before) = self.by_id.insert(id.clone(), Entry { row, fresh }) else { return };
+        if let Some(entry) = self.by_id.get_mut(id) {
+            entry.fresh = before.fresh;
+        }
+        if let Some(old) = before.row {
             self.bytes = self.bytes.saturating_sub(old.memory() + 128);
             if !known {
                 self.by_time.remove(&ListKey::of(&old));
@@ -48,7 +60,7 @@ impl Overlay {
     /// What is known of an id: `None` nothing, `Some(None)` deleted.
     #[must_use]
     pub fn get(&self, id: &RecordId) -> Option<&Option<Arc<Row>>> {
-        self.by_id.get(id)
+        self.by_id.get(id).map(|entry| &entry.row)
     }
 
     /// The first row after a place in the listing order.
@@ -63,16 +75,21 @@ impl Overlay {
 
     /// Puts older changes under this one's.
     pub fn absorb_older(&mut self, older: Self) {
-        for (id, row) in older.by_id {
+        for (id, Entry { row, fresh }) in older.by_id {
             if !self.by_id.contains_key(&id) {
-                self.apply(&id, row, older.max_lsn);
+                self.apply(&id, row, older.max_lsn, fresh);
             }
         }
     }
 
     /// All changes.
     pub fn changes(&self) -> impl Iterator<Item = (&RecordId, &Option<Arc<Row>>)> {
-        self.by_id.iter()
+        self.by_id.iter().map(|(id, entry)| (id, &entry.row))
+    }
+
+    /// Ids that the file is known not to hold.
+    pub fn fresh(&self) -> impl Iterator<Item = &RecordId> {
+        self.by_id.iter().filter(|(_, entry)| entry.fresh).map(|(id, _)| id)
     }
 
     /// Bytes in memory, about.

@@ -202,7 +202,10 @@ impl Ready {
     }
 
     fn insert(&mut self, write: Write, id: RecordId, now: Micros) -> Step {
-        let Change::Save { patch, created_at, .. } = write.change else { return Step::Done };
+        let Change::Save { patch, created_at, mode, .. } = write.change else {
+            return Step::Done;
+        };
+        let fresh = mode == SaveMode::Insert;
         if let Err(error) = patch.check_create() {
             return self.reply(write.reply, Err(error.into()));
         }
@@ -212,7 +215,7 @@ impl Ready {
         let row = patch.created(id, created_at, now);
         let written =
             Written { id: row.id.clone(), created: true, version: 1, status: None, ignored };
-        self.commit(&row.id.clone(), Some(row), written, write.remember, write.reply)
+        self.commit(&row.id.clone(), Some(row), fresh, written, write.remember, write.reply)
     }
 
     fn update(&mut self, write: Write, row: &Row, now: Micros) -> Step {
@@ -229,7 +232,7 @@ impl Ready {
             status: names_status.then(|| next.text("status").unwrap_or_default().to_owned()),
             ignored: patch.ignored(row),
         };
-        self.commit(&next.id.clone(), Some(next), written, write.remember, write.reply)
+        self.commit(&next.id.clone(), Some(next), false, written, write.remember, write.reply)
     }
 
     fn delete(&mut self, write: Write, row: &Row) -> Step {
@@ -239,7 +242,7 @@ impl Ready {
         let (id, version) = (row.id.clone(), row.version);
         let written =
             Written { id: id.clone(), created: false, version, status: None, ignored: Vec::new() };
-        self.commit(&id, None, written, write.remember, write.reply)
+        self.commit(&id, None, false, written, write.remember, write.reply)
     }
 
     fn put(&mut self, write: Write) -> Step {
@@ -247,15 +250,17 @@ impl Ready {
         let (id, version) = (row.id.clone(), row.version);
         let written =
             Written { id: id.clone(), created: true, version, status: None, ignored: Vec::new() };
-        self.commit(&id, Some(*row), written, write.remember, write.reply)
+        self.commit(&id, Some(*row), false, written, write.remember, write.reply)
     }
 
     /// Hands a change to the log and takes it into memory. The caller is answered when the log
-    /// is durable through it; on a refusal at once, and nothing is changed.
+    /// is durable through it; on a refusal at once, and nothing is changed. `fresh` says that
+    /// the id was made for this very change.
     fn commit(
         &mut self,
         id: &RecordId,
         row: Option<Row>,
+        fresh: bool,
         written: Written,
         remember: Option<Remember>,
         reply: ReplyTo<Written>,
@@ -279,7 +284,10 @@ impl Ready {
         // A refusal was told to the writer by the log itself, and nothing was changed.
         if let Ok(lsn) = self.shared.log.append(self.epoch, &streams, &self.payload, ack) {
             self.last_lsn = lsn;
-            self.rows.apply(id, row.map(Arc::new), lsn.get());
+            match row {
+                Some(row) if fresh => self.rows.insert(Arc::new(row), lsn.get()),
+                row => self.rows.apply(id, row.map(Arc::new), lsn.get()),
+            }
             if self.rows.is_foreign(id) {
                 self.foreign_ids += 1;
             }
@@ -335,6 +343,7 @@ impl Ready {
     pub fn freeze(&mut self) -> Plan {
         let mut upserts = Vec::new();
         let mut deletes = HashSet::new();
+        let mut fresh = HashSet::new();
         let mut through = self.file_lsn();
         let now = self.shared.env.clock.now().get();
         let expires = self.key.table() == Table::Idempotency;
@@ -346,6 +355,7 @@ impl Ready {
         self.rows.freeze();
         if let Some(frozen) = self.rows.frozen() {
             through = through.max(Lsn::new(frozen.max_lsn()));
+            fresh.extend(frozen.fresh().cloned());
             for (id, row) in frozen.changes() {
                 match row {
                     Some(row) if !(expires && row.created_at.get() + REMEMBERED < now) => {
@@ -371,6 +381,7 @@ impl Ready {
             file: self.file.clone(),
             upserts,
             deletes,
+            fresh,
             legacy: self.legacy.clone(),
             through,
             foreign_ids: self.foreign_ids,

@@ -126,7 +126,12 @@ impl Rows {
 
     /// Applies a change that the log holds under `lsn`.
     pub fn apply(&mut self, id: &RecordId, row: Option<Arc<Row>>, lsn: u64) {
-        self.active.apply(id, row, lsn);
+        self.active.apply(id, row, lsn, false);
+    }
+
+    /// Applies a new record with an id that no record had before.
+    pub fn insert(&mut self, row: Arc<Row>, lsn: u64) {
+        self.active.apply(&row.id.clone(), Some(row), lsn, true);
     }
 
     /// What is known of an id.

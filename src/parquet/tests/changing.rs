@@ -196,7 +196,11 @@ fn of_one_id_the_last_upsert_counts() {
     let mut newer = payload_row(1);
     newer.version = 9;
     let deletes = HashSet::from([newer.id.clone()]);
-    let changes = Changes { upserts: vec![Arc::new(older), Arc::new(newer.clone())], deletes };
+    let changes = Changes {
+        upserts: vec![Arc::new(older), Arc::new(newer.clone())],
+        deletes,
+        ..Changes::default()
+    };
     let encoded = next(Table::Audiences, None, &changes, &Options::default());
     assert_eq!(read_all(&encoded.bytes), [newer]);
     assert_eq!(ROWS_PER_GROUP, Options::default().rows_per_group);
