@@ -39,11 +39,13 @@ pub(super) enum Step {
 /// such rows.
 pub(super) fn steps(groups: &[GroupState], appended: Option<u64>) -> Vec<Step> {
     let mut rewrite: Vec<bool> = groups.iter().map(|g| g.touched).collect();
+    join_small(groups, &mut rewrite);
     if let Some(appended) = appended {
-        // The end of the file is rewritten as far as groups are small next to what joins them.
+        // The end of the file is rewritten as far as groups are small next to what joins them,
+        // with some room for what rounding loses.
         let mut run = appended.max(TINY);
         for (state, mark) in groups.iter().zip(rewrite.iter_mut()).rev() {
-            if state.fill >= FULL || state.fill > run {
+            if state.fill >= FULL || state.fill > run + run / 4 {
                 break;
             }
             *mark = true;
@@ -51,7 +53,6 @@ pub(super) fn steps(groups: &[GroupState], appended: Option<u64>) -> Vec<Step> {
         }
     }
     let appends = appended.is_some();
-    join_small(groups, &mut rewrite);
     let mut steps = Vec::new();
     for (group, rewrite) in rewrite.iter().enumerate() {
         match (steps.last_mut(), rewrite) {
