@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn appends_join_groups_that_are_not_larger() {
         use Step::{Copy, Rewrite};
-        let file = [(1000, false), (500, false), (200, false)];
+        let file = [(1000, false), (600, false), (200, false)];
         assert_eq!(appending(&file, Some(300)), [Copy(0), Rewrite(1..3)]);
         assert_eq!(appending(&file, Some(200)), [Copy(0), Copy(1), Rewrite(2..3)]);
         assert_eq!(appending(&file, Some(100)), [Copy(0), Copy(1), Copy(2), Rewrite(3..3)]);
