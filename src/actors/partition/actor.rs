@@ -68,6 +68,8 @@ pub struct Partition {
     saving: Option<Saving>,
     /// Checkpoints asked for while one was being written.
     save_again: Vec<(bool, Option<ReplyTo<bool>>)>,
+    /// Work whose read failed while a checkpoint was being written; counted as parked.
+    after_saving: Vec<Work>,
     then: Then,
     /// Opened when the registry knows this actor.
     entered: Option<oneshot::Receiver<()>>,
@@ -116,6 +118,7 @@ impl Partition {
             parked_count: 0,
             saving: None,
             save_again: Vec::new(),
+            after_saving: Vec::new(),
             then: Then::GoOn,
             entered: Some(entered),
             exit: Exit::Closed,
@@ -210,7 +213,7 @@ impl Partition {
 
     fn parked_to_queue(&mut self) {
         self.queue.extend(std::mem::take(&mut self.parked).into_values().flatten());
-        self.parked_count = 0;
+        self.parked_count = self.after_saving.len();
     }
 
     fn park(&mut self, need: Need, work: Work, ctx: &mut Context<Self>) {
@@ -259,8 +262,13 @@ impl Partition {
                 }
                 (Ok(Fetched::Ids(ids)), _) => ready.rows.install_ids(generation, &ids),
                 (Ok(Fetched::Group(_)), Need::ForeignIds) => {}
+                // A checkpoint may have replaced the file between looking and reading: one that
+                // is under way may just have done so, and asks again when it is done.
+                (Err(_), _) if self.saving.is_some() => {
+                    self.parked_count += waiting.len();
+                    self.after_saving.append(&mut waiting);
+                }
                 (Err(error), _) => {
-                    // A checkpoint may have replaced the file between looking and reading.
                     if ready.rows.generation() == generation {
                         if let LoadError::Corrupt { file, why } = &error {
                             self.shared.unreadable.report(file, Some(&self.key), why);
@@ -349,6 +357,7 @@ impl Partition {
             for reply in replies {
                 answer(reply, Err(StoreError::StorageFailed), Lsn::new(0));
             }
+            self.run_after_saving(ctx);
             return self.settle(ctx);
         };
         let result = match written {
@@ -384,6 +393,7 @@ impl Partition {
         for reply in replies {
             answer(reply, result.clone(), Lsn::new(0));
         }
+        self.run_after_saving(ctx);
         let again = std::mem::take(&mut self.save_again);
         for (adopt, reply) in again {
             match &result {
@@ -397,6 +407,13 @@ impl Partition {
         }
         self.publish_stats();
         self.settle(ctx);
+    }
+
+    fn run_after_saving(&mut self, ctx: &mut Context<Self>) {
+        self.parked_count -= self.after_saving.len();
+        for work in std::mem::take(&mut self.after_saving) {
+            self.run(work, ctx);
+        }
     }
 
     fn close(&mut self, reply: ReplyTo<()>, ctx: &mut Context<Self>) {
@@ -433,6 +450,7 @@ impl Partition {
         self.state = State::Closed;
         self.parked.clear();
         self.queue.clear();
+        self.after_saving.clear();
         self.shared.registry.leave(&self.key, &self.stats);
         ctx.stop();
     }
