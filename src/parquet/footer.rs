@@ -43,7 +43,7 @@ pub struct Footer {
     pub log_id: Uuid,
     /// Version of the columns and of these keys; [`SCHEMA_VERSION`] where this build writes.
     pub schema_version: u32,
-    /// At most how many ids do not tell this partition's month; 0 means none.
+    /// At most how many rows their id alone does not lead to; 0 means none.
     pub foreign_ids: u64,
     /// Legacy files whose rows are in this one.
     pub adopted: Vec<AdoptedFile>,

@@ -57,7 +57,7 @@ pub struct Plan {
     pub legacy: Vec<LegacyFile>,
     /// The changes reach through this LSN.
     pub through: Lsn,
-    /// At most how many ids of the file will not tell its month; 0 means none.
+    /// At most how many ids of the file will not lead to their row; 0 means none.
     pub foreign_ids: u64,
     /// Row groups of the file whose rows were all created before this go.
     pub expired_before: Option<Micros>,
@@ -69,7 +69,7 @@ pub struct Published {
     pub file: BaseFile,
     /// Its row groups.
     pub groups: Vec<Group>,
-    /// At most how many of its ids do not tell its month; 0 means none.
+    /// At most how many of its ids do not lead to their row; 0 means none.
     pub foreign_ids: u64,
     /// Everything through this LSN is in it.
     pub through: Lsn,

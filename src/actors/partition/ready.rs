@@ -69,8 +69,11 @@ impl Ready {
             file.as_ref().and_then(|f| f.view.footer()).map_or(0, |f| f.foreign_ids);
         if !legacy.is_empty() {
             let all = rows.groups().iter().filter_map(|g| g.loaded.as_ref()).flat_map(|r| r.iter());
-            foreign_ids = all.filter(|r| rows.is_foreign(&r.id)).count() as u64;
+            foreign_ids = all.filter(|r| rows.is_astray(r)).count() as u64;
         }
+        // What the log had over the file comes into the next one.
+        let replayed_rows = rows.active().changes().filter_map(|(_, row)| row.as_ref());
+        foreign_ids += replayed_rows.filter(|row| rows.is_astray(row)).count() as u64;
         let learned = replayed.into_iter().collect();
         let payload = Vec::with_capacity(2048);
         Self {
@@ -284,12 +287,12 @@ impl Ready {
         // A refusal was told to the writer by the log itself, and nothing was changed.
         if let Ok(lsn) = self.shared.log.append(self.epoch, &streams, &self.payload, ack) {
             self.last_lsn = lsn;
+            if row.as_ref().is_some_and(|row| self.rows.is_astray(row)) {
+                self.foreign_ids += 1;
+            }
             match row {
                 Some(row) if fresh => self.rows.insert(Arc::new(row), lsn.get()),
                 row => self.rows.apply(id, row.map(Arc::new), lsn.get()),
-            }
-            if self.rows.is_foreign(id) {
-                self.foreign_ids += 1;
             }
             self.shared.registry.changed(&self.entry);
             if let (Some(row), Some(ticket)) = (remembered, ticket) {

@@ -69,6 +69,11 @@ impl Group {
         let bytes = memory(&rows);
         Self { first, last, loaded: Some(rows), bytes, used: 0 }
     }
+
+    /// Whether a row can lie in it that was made in the millisecond from `made` on.
+    fn spans(&self, made: Micros) -> bool {
+        self.first.get() <= made.get() + 999 && self.last >= made
+    }
 }
 
 fn memory(rows: &[Arc<Row>]) -> usize {
@@ -90,8 +95,8 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// The rows of `key`'s file, given its row groups. `foreign_ids` is how many ids of the file
-    /// do not tell its month; with none, no index of them is ever needed.
+    /// The rows of `key`'s file, given its row groups. `foreign_ids` is how many rows of the
+    /// file are astray ([`Rows::is_astray`]); with none, no index of them is ever needed.
     #[must_use]
     pub fn new(key: PartitionKey, groups: Vec<Group>, foreign_ids: u64) -> Self {
         Self {
@@ -124,6 +129,15 @@ impl Rows {
         self.key.month().is_none() || id.month(self.key.table()) != self.key.month()
     }
 
+    /// Whether an id alone does not lead to its row: it tells another month or none, or another
+    /// instant than the row's `created_at`, as a brought id may. Such rows need the index.
+    #[must_use]
+    pub fn is_astray(&self, row: &Row) -> bool {
+        let told = row.id.made_at(self.key.table());
+        self.is_foreign(&row.id)
+            || told.is_none_or(|at| at.get() != row.created_at.get().div_euclid(1000) * 1000)
+    }
+
     /// Applies a change that the log holds under `lsn`.
     pub fn apply(&mut self, id: &RecordId, row: Option<Arc<Row>>, lsn: u64) {
         self.active.apply(id, row, lsn, false);
@@ -146,36 +160,41 @@ impl Rows {
         if self.groups.is_empty() {
             return Lookup::Absent;
         }
-        let candidates = match self.candidates(id) {
-            Ok(candidates) => candidates,
-            Err(need) => return Lookup::Need(need),
-        };
-        for index in candidates {
+        let told = self.told_groups(id);
+        if let Some(found) = self.look_into(&told, id) {
+            return found;
+        }
+        let Some(foreign) = &self.foreign else { return Lookup::Need(Need::ForeignIds) };
+        let indexed = foreign.get(&self.hash(id)).map(Vec::as_slice).unwrap_or_default();
+        let indexed: Vec<usize> =
+            indexed.iter().map(|i| *i as usize).filter(|i| !told.contains(i)).collect();
+        self.look_into(&indexed, id).unwrap_or(Lookup::Absent)
+    }
+
+    /// Looks for an id in some groups; `None` where none of them has it.
+    fn look_into(&mut self, groups: &[usize], id: &RecordId) -> Option<Lookup> {
+        for &index in groups {
             self.clock += 1;
             let clock = self.clock;
             let Some(group) = self.groups.get_mut(index) else { continue };
             group.used = clock;
             let Some(rows) = &group.loaded else {
-                return Lookup::Need(Need::Group { index, columns: None });
+                return Some(Lookup::Need(Need::Group { index, columns: None }));
             };
             if let Some(row) = rows.iter().find(|row| row.id == *id) {
-                return Lookup::Found(Arc::clone(row));
+                return Some(Lookup::Found(Arc::clone(row)));
             }
         }
-        Lookup::Absent
+        None
     }
 
-    /// The groups an id can lie in.
-    fn candidates(&self, id: &RecordId) -> Result<Vec<usize>, Need> {
+    /// The groups that hold the instant an id tells; none where it tells another month or none.
+    fn told_groups(&self, id: &RecordId) -> Vec<usize> {
         if self.is_foreign(id) {
-            let Some(foreign) = &self.foreign else { return Err(Need::ForeignIds) };
-            let found = foreign.get(&self.hash(id)).map(Vec::as_slice).unwrap_or_default();
-            return Ok(found.iter().map(|index| *index as usize).collect());
+            return Vec::new();
         }
-        let Some(made) = id.made_at(self.key.table()) else { return Ok(Vec::new()) };
-        let end = Micros::new(made.get() + 999);
-        let spans = |g: &Group| g.first <= end && g.last >= made;
-        Ok(self.groups.iter().enumerate().filter(|(_, g)| spans(g)).map(|(i, _)| i).collect())
+        let Some(made) = id.made_at(self.key.table()) else { return Vec::new() };
+        self.groups.iter().enumerate().filter(|(_, g)| g.spans(made)).map(|(i, _)| i).collect()
     }
 
     fn hash(&self, id: &RecordId) -> u64 {
@@ -202,7 +221,8 @@ impl Rows {
         }
         let mut foreign: HashMap<u64, Vec<u32>> = HashMap::new();
         for (index, ids) in groups.iter().enumerate() {
-            for id in ids.iter().filter(|id| self.is_foreign(id)) {
+            let found = |id: &&RecordId| self.told_groups(id).contains(&index);
+            for id in ids.iter().filter(|id| !found(id)) {
                 let index = u32::try_from(index).unwrap_or(u32::MAX);
                 foreign.entry(self.hash(id)).or_default().push(index);
             }

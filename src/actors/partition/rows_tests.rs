@@ -100,6 +100,29 @@ fn lookups_read_the_one_group_that_can_hold_the_id() {
 }
 
 #[test]
+fn an_id_that_tells_another_instant_than_its_row_is_found_through_the_index() {
+    let made = |at: i64| RecordId::made(Table::Audiences, Micros::new(at), [7; 10]);
+    // Made at 35 ms, it says; saved as of 5 ms. The others tell the truth.
+    let mut all = vec![row(made(35_000).as_str(), 5_000, "astray")];
+    all.extend((10..40_i64).map(|ms| {
+        let id = RecordId::made(Table::Audiences, Micros::new(ms * 1000), [1; 10]);
+        row(id.as_str(), ms * 1000, "n")
+    }));
+    let astray = Arc::clone(&all[0]);
+    let (rows, chunks) = base(all.clone(), 10);
+    assert!(rows.is_astray(&astray) && !rows.is_astray(&all[1]));
+    let mut rows = Rows { foreign: None, ..rows };
+    for _ in 0..4 {
+        match rows.lookup(&astray.id) {
+            Lookup::Found(found) => return assert_eq!(found, astray),
+            Lookup::Absent => panic!("lost"),
+            Lookup::Need(need) => provide(&mut rows, &chunks, &need),
+        }
+    }
+    panic!("asks for more than there is");
+}
+
+#[test]
 fn what_was_read_for_an_older_file_is_not_taken() {
     let (mut rows, chunks) = base(vec![row("a", 1, "n")], 1);
     let generation = rows.generation();
