@@ -42,8 +42,16 @@ pub fn create(table: Table) -> Value {
 
 /// What a client sends to change a record.
 #[must_use]
-pub fn update(_table: Table) -> Value {
-    json!({"user_id": "demo_user", "status": "pending", "metadata": {"tags": ["q1"]}})
+pub fn update(table: Table) -> Value {
+    match table {
+        Table::Audiences => {
+            json!({"user_id": "demo_user", "status": "draft", "metadata": {"tags": ["q1"]}})
+        }
+        Table::Platforms => {
+            json!({"user_id": "demo_user", "status": "pending", "settings": {"auto_refresh": false}})
+        }
+        _ => json!({"user_id": "demo_user", "status": "pending", "metadata": {"tags": ["q1"]}}),
+    }
 }
 
 /// What a client sends to set a status.
