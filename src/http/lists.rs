@@ -57,8 +57,10 @@ pub async fn of_audience(
     let what = format!("{}?{}", req.path(), described(&request, fields.as_deref()));
     in_time(&state, async {
         let make = async {
-            let any =
-                ListRequest { limit: 1, after: None, columns: Some(Vec::new()), ..request.clone() };
+            // Any distribution of it, whatever the request filters by.
+            let (any, _) = Params::none().list_where(&user, table, &fixed)?;
+            let columns = Some(any.filter.columns(table));
+            let any = ListRequest { limit: 1, columns, ..any };
             if store.list(&user, table, any).await?.rows.is_empty() {
                 // History outlives its audience; an audience without history is an empty list.
                 let audience = store.get(&user, Table::Audiences, &audience).await;

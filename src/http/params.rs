@@ -30,6 +30,12 @@ impl Params {
         Ok(Self(params))
     }
 
+    /// The parameters of a request that has none.
+    #[must_use]
+    pub fn none() -> Self {
+        Self(Vec::new())
+    }
+
     /// A parameter's value; an empty one counts as absent.
     ///
     /// # Errors
