@@ -1,15 +1,28 @@
 //! Tests through what users touch: the real program, over real HTTP, on a port of its own.
 //!
 //! Where a test belongs:
-//! - `endpoints`: what each endpoint answers; `errors`: every error code; `conditional`: tags;
-//! - `lists`: filters, pages, fields, inserts in between; `isolation`: users apart;
-//! - `idempotency`: repeats, also across a restart; `openapi`: the document says what is true;
+//! - `endpoints`: what each endpoint answers; `saving`: what becomes of the fields sent;
+//! - `errors`: every error code; `random_bodies`: nothing sent makes a 500; `conditional`: tags;
+//! - `lists`: filters, order, fields; `pages`: cursors and the cache while others write;
+//! - `isolation`: users apart; `idempotency`: repeats, also across a restart;
+//! - `openapi`: the document says what is true; `compression`: what goes over the wire;
 //! - `legacy`: the Python service's files; `readers`: DuckDB, Polars, pandas, pyarrow;
 //! - `crash`: kill -9 under writers; `lifecycle`: start, lock, signals, recovery, damage;
 //! - `docs`: the documentation; `claims`: what the README says and no other module is about;
 //! - `cli`: the commands; `architecture`: who may use what in `src/`.
 
 mod claims;
+mod compression;
+mod conditional;
 mod docs;
+mod endpoints;
+mod errors;
+mod idempotency;
+mod isolation;
 mod lifecycle;
+mod lists;
+mod openapi;
+mod pages;
+mod random_bodies;
+mod saving;
 mod support;

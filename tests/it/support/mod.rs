@@ -1,5 +1,7 @@
 //! The real program, started for a test, and a client for it.
 
+mod raw;
+
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -11,6 +13,8 @@ use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
+
+pub use raw::encoded;
 
 /// How long anything a test waits for may take before the test fails.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -280,4 +284,28 @@ pub fn audience(user: &str, name: &str) -> Value {
         "data_type": "first_party",
         "selected_variables": ["AGE_18_24"],
     })
+}
+
+/// A small platform of `user`.
+pub fn platform(user: &str, name: &str) -> Value {
+    serde_json::json!({"user_id": user, "platform_type": "meta", "name": name})
+}
+
+/// A small distribution of `user`.
+pub fn distribution(user: &str, audience: &str) -> Value {
+    serde_json::json!({"user_id": user, "audience_id": audience, "platform_id": "plat_1"})
+}
+
+/// The smallest body that creates a record of `table`.
+pub fn smallest(table: &str, user: &str) -> Value {
+    match table {
+        "audiences" => audience(user, "a name"),
+        "platforms" => platform(user, "a name"),
+        _ => distribution(user, "aud_1"),
+    }
+}
+
+/// The singular name of a table.
+pub fn singular(table: &str) -> &str {
+    table.trim_end_matches('s')
 }
