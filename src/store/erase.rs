@@ -108,11 +108,11 @@ impl Store {
     }
 
     async fn close_all(&self, user: &UserId) -> Result<(), StoreError> {
-        for ((of, _), catalog) in self.shared.registry.catalogs() {
+        for ((of, table), catalog) in self.shared.registry.catalogs() {
             if of == *user {
                 // A busy catalog is waiting for partitions that are about to close.
                 let _ = catalog.try_send(Stop);
-                self.shared.registry.leave_catalog(&(of, Table::Audiences), &catalog);
+                self.shared.registry.leave_catalog(&(of, table), &catalog);
             }
         }
         for registry::Slot { key, addr, .. } in self.shared.registry.of_user(user, None) {
