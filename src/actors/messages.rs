@@ -169,6 +169,15 @@ pub enum Work {
 }
 
 impl Work {
+    /// Whether somebody asks something of the records.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        matches!(
+            self,
+            Self::Write(_) | Self::Get { .. } | Self::Scan { .. } | Self::ForeignIds { .. }
+        )
+    }
+
     /// Answers with an error. What has no one waiting is let go.
     pub fn fail(self, error: StoreError, as_of: Lsn) {
         match self {

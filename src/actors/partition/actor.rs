@@ -22,6 +22,7 @@ use super::ready::{Ready, Step};
 use super::rows::Need;
 use crate::actors::messages::{ReplyTo, Work, answer};
 use crate::actors::registry::{Stats, TableEntry};
+use crate::actors::supervisor::Door;
 use crate::actors::{Shared, StoreError};
 use crate::domain::{PartitionKey, Table};
 use crate::log::Lsn;
@@ -74,6 +75,7 @@ pub struct Partition {
     /// Opened when the registry knows this actor.
     entered: Option<oneshot::Receiver<()>>,
     exit: Exit,
+    door: Door,
     supervisor: Recipient<Exited>,
 }
 
@@ -104,6 +106,7 @@ impl Partition {
         key: PartitionKey,
         stats: Arc<Stats>,
         entered: oneshot::Receiver<()>,
+        door: Door,
         supervisor: Recipient<Exited>,
     ) -> Self {
         let entry = shared.registry.table(key.user(), key.table());
@@ -122,6 +125,7 @@ impl Partition {
             then: Then::GoOn,
             entered: Some(entered),
             exit: Exit::Closed,
+            door,
             supervisor,
         }
     }
@@ -159,7 +163,7 @@ impl Partition {
             }
             Err(error) => {
                 tracing::error!(partition = %self.key, %error, "partition could not be loaded");
-                self.state = State::Failed(store_error(&error));
+                self.state = State::Failed(error.kind());
             }
         }
         // What answers from before the reload rests on is not what is there now.
@@ -184,7 +188,9 @@ impl Partition {
                 Work::Passivate => self.stop(Exit::Idle, ctx),
                 work => work.fail(error.clone(), Lsn::new(0)),
             },
-            // Dropped without an answer: whoever asked finds this partition's successor.
+            // It came before everybody knew of the end.
+            State::Closed if work.asks() => self.door.forward(self.key.clone(), work),
+            // Without an answer: nothing is unsaved here.
             State::Closed => drop(work),
             State::Ready(ready) if ready.epoch != self.shared.log.epoch() => {
                 // A log batch failed: what is in memory may hold changes that are not there.
@@ -275,7 +281,7 @@ impl Partition {
                         }
                         let as_of = ready.last_lsn;
                         for work in waiting.drain(..) {
-                            work.fail(store_error(&error), as_of);
+                            work.fail(error.kind(), as_of);
                         }
                     }
                 }
@@ -452,7 +458,10 @@ impl Partition {
         self.queue.clear();
         self.after_saving.clear();
         self.shared.registry.leave(&self.key, &self.stats);
-        ctx.stop();
+        if exit == Exit::Failed {
+            ctx.stop();
+        }
+        // Otherwise the actor ends when nobody has its address any more, and forwards until then.
     }
 
     fn publish_stats(&self) {
@@ -490,11 +499,7 @@ impl Handler<Work> for Partition {
     type Result = ();
 
     fn handle(&mut self, work: Work, ctx: &mut Context<Self>) {
-        let asks = matches!(
-            work,
-            Work::Write(_) | Work::Get { .. } | Work::Scan { .. } | Work::ForeignIds { .. }
-        );
-        if asks {
+        if work.asks() {
             self.stats.used.store(self.shared.millis(), Ordering::Relaxed);
             if matches!(self.then, Then::Passivate) && self.saving.is_some() {
                 // Somebody came while it was saving before it would stop: it stays.
@@ -509,12 +514,5 @@ impl Handler<Work> for Partition {
                 self.stats.dirty_since.store(self.shared.millis(), Ordering::Relaxed);
             }
         }
-    }
-}
-
-fn store_error(error: &LoadError) -> StoreError {
-    match error {
-        LoadError::Corrupt { .. } => StoreError::PartitionCorrupt,
-        LoadError::Io(_) => StoreError::StorageFailed,
     }
 }

@@ -12,6 +12,7 @@ use super::credentials::kept_in_legacy;
 use super::fetch::read_group;
 use super::file::{BaseFile, LegacyFile, StoredSource, blocking};
 use super::rows::{Group, GroupRows, Rows};
+use crate::actors::StoreError;
 use crate::actors::shared::Shared;
 use crate::domain::{Month, PartitionKey, Row};
 use crate::log::payload::{self, Op};
@@ -34,6 +35,17 @@ pub enum LoadError {
     /// The storage or the log could not be read; trying again may help.
     #[error("reading failed: {0}")]
     Io(String),
+}
+
+impl LoadError {
+    /// What it means to whoever asked.
+    #[must_use]
+    pub fn kind(&self) -> StoreError {
+        match self {
+            Self::Corrupt { .. } => StoreError::PartitionCorrupt,
+            Self::Io(_) => StoreError::StorageFailed,
+        }
+    }
 }
 
 impl From<StorageError> for LoadError {

@@ -61,41 +61,53 @@ impl Door {
         answer.await.map_err(|_| StoreError::Draining)?
     }
 
-    /// Asks a partition. A request that was let go without an answer is not sent again, as its
-    /// message is gone: the answer is then [`StoreError::Restarting`], and nothing was changed.
+    /// Asks a partition. A request that was let go without an answer, as a panic does, is not sent
+    /// again: the answer is then [`StoreError::Restarting`], and nothing was changed.
     pub async fn ask<T>(
         &self,
         key: &PartitionKey,
         make: impl FnOnce(ReplyTo<T>) -> Work,
     ) -> Answer<T> {
         let (reply, answer) = oneshot::channel();
-        let mut work = make(reply);
+        if let Err((work, error)) = self.deliver(key, make(reply)).await {
+            work.fail(error, Lsn::new(0));
+        }
+        let lost = || Answer {
+            result: Err(StoreError::Restarting { after: Duration::from_secs(1) }),
+            as_of: Lsn::new(0),
+        };
+        answer.await.unwrap_or_else(|_| lost())
+    }
+
+    /// Hands a request that came to a partition after its end to the one that follows it.
+    pub fn forward(&self, key: PartitionKey, work: Work) {
+        let door = self.clone();
+        actix::spawn(async move {
+            if let Err((work, error)) = door.deliver(&key, work).await {
+                work.fail(error, Lsn::new(0));
+            }
+        });
+    }
+
+    async fn deliver(&self, key: &PartitionKey, mut work: Work) -> Result<(), (Work, StoreError)> {
         for _ in 0..ATTEMPTS {
             let slot = match self.open(key).await {
                 Ok(slot) => slot,
-                Err(error) => return Answer { result: Err(error), as_of: Lsn::new(0) },
+                Err(error) => return Err((work, error)),
             };
             match slot.addr.try_send(work) {
-                Ok(()) => {
-                    let lost = || Answer {
-                        result: Err(StoreError::Restarting { after: Duration::from_secs(1) }),
-                        as_of: Lsn::new(0),
-                    };
-                    return answer.await.unwrap_or_else(|_| lost());
-                }
-                Err(SendError::Full(_)) => {
-                    return Answer { result: Err(StoreError::Overloaded), as_of: Lsn::new(0) };
-                }
+                Ok(()) => return Ok(()),
+                Err(SendError::Full(back)) => return Err((back, StoreError::Overloaded)),
                 Err(SendError::Closed(back)) => {
                     self.shared.registry.leave(key, &slot.stats);
                     work = back;
                 }
             }
         }
-        Answer { result: Err(StoreError::Overloaded), as_of: Lsn::new(0) }
+        Err((work, StoreError::Overloaded))
     }
 
-    /// Asks a partition again where it stopped with the request in its mailbox. `make` is called
+    /// Asks a partition again where it failed with the request in its mailbox. `make` is called
     /// once an attempt.
     pub async fn ask_again<T>(
         &self,

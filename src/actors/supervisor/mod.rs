@@ -130,9 +130,10 @@ impl Supervisor {
         stats.used.store(self.shared.millis(), Ordering::Relaxed);
         let (entered, opens) = oneshot::channel();
         let (shared, supervisor) = (Arc::clone(&self.shared), ctx.address().recipient());
+        let door = Door::new(Arc::clone(&self.shared), ctx.address());
         let (of, its) = (key.clone(), Arc::clone(&stats));
         let addr = Partition::start_in_arbiter(&thread, move |_| {
-            Partition::new(shared, of, its, opens, supervisor)
+            Partition::new(shared, of, its, opens, door, supervisor)
         });
         let slot = Slot { key, addr, stats };
         self.shared.registry.enter(slot.clone());
