@@ -14,6 +14,7 @@
 mod claims;
 mod compression;
 mod conditional;
+mod crash;
 mod docs;
 mod endpoints;
 mod errors;

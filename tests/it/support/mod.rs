@@ -1,12 +1,16 @@
 //! The real program, started for a test, and a client for it.
 
 mod raw;
+pub mod chance;
+pub mod files;
+pub mod python;
+pub mod rows;
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
@@ -26,6 +30,7 @@ pub struct Server {
     client: Client,
     /// Where its data is.
     pub data: PathBuf,
+    said: Arc<Mutex<String>>,
     _folder: Option<TempDir>,
 }
 
@@ -105,7 +110,16 @@ impl Server {
         all.extend(args);
         let mut command = program(&all);
         let mut child =
-            command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("program");
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("program");
+        let said = Arc::new(Mutex::new(String::new()));
+        let (hearing, errors) = (Arc::clone(&said), child.stderr.take().expect("stderr"));
+        let heard = std::thread::spawn(move || {
+            for line in BufReader::new(errors).lines().map_while(Result::ok) {
+                let mut said = hearing.lock().expect("said");
+                said.push_str(&line);
+                said.push('\n');
+            }
+        });
         let lines = BufReader::new(child.stdout.take().expect("stdout"));
         let (found, address) = mpsc::channel();
         std::thread::spawn(move || {
@@ -121,11 +135,15 @@ impl Server {
                 address,
                 client: Client::builder().timeout(PATIENCE).build().expect("client"),
                 data: data.to_path_buf(),
+                said,
                 _folder: None,
             }),
             Err(_) => {
                 let _ = child.kill();
-                Err(format!("the server ended: {:?}", child.wait()))
+                let ended = child.wait();
+                heard.join().expect("stderr");
+                let said = said.lock().expect("said");
+                Err(format!("the server ended: {ended:?}\n{said}"))
             }
         }
     }
@@ -157,6 +175,25 @@ impl Server {
     /// An absolute URL.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
+    }
+
+    /// What it has written to standard error.
+    pub fn said(&self) -> String {
+        self.said.lock().expect("said").clone()
+    }
+
+    /// Waits until it has written `text` to standard error.
+    pub async fn says(&self, text: &str) {
+        eventually(text, async || self.said().contains(text)).await;
+    }
+
+    /// A number out of `/metrics`, by its name without the prefix.
+    pub async fn metric(&self, name: &str) -> u64 {
+        let text = self.get("/metrics").await.text;
+        let line = format!("audience_store_{name} ");
+        let value = text.lines().find_map(|l| l.strip_prefix(&line));
+        let value = value.unwrap_or_else(|| panic!("no {name} in {text}"));
+        value.parse().unwrap_or_else(|e| panic!("{name} {value}: {e}"))
     }
 
     /// A client with connections of its own.
@@ -230,6 +267,12 @@ impl Server {
         self.send(Method::POST, "/api/admin/checkpoint", &[], None).await.expect(200);
     }
 
+    /// Asks for the same, whatever comes of it.
+    pub async fn try_checkpoint(&self) {
+        // The caller kills the server meanwhile.
+        let _ = self.try_send(Method::POST, "/api/admin/checkpoint", &[], None).await;
+    }
+
     /// kill -9
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
@@ -266,7 +309,37 @@ impl Drop for Server {
             let _ = child.kill();
             let _ = child.wait();
         }
+        if std::thread::panicking()
+            && let Ok(said) = self.said.lock()
+        {
+            eprintln!("--- what the server over {} said\n{said}", self.data.display());
+        }
     }
+}
+
+/// Waits until `holds` does.
+pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !holds().await {
+        assert!(tokio::time::Instant::now() < deadline, "in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Runs the program to its end: exit code, standard output, standard error.
+pub fn run(mut command: Command) -> (i32, String, String) {
+    let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().expect("program");
+    let pid = child.id().to_string();
+    let (done, ended) = mpsc::channel();
+    std::thread::spawn(move || done.send(child.wait_with_output()));
+    let output = ended.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+        let _ = Command::new("kill").args(["-KILL", &pid]).status();
+        panic!("the program does not end: {command:?}")
+    });
+    let output = output.expect("output");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
 }
 
 /// A JSON fixture of `tests/fixtures`.
@@ -308,4 +381,22 @@ pub fn smallest(table: &str, user: &str) -> Value {
 /// The singular name of a table.
 pub fn singular(table: &str) -> &str {
     table.trim_end_matches('s')
+}
+/// The record in the answer to a read of `table`.
+pub fn record_of(table: &str, answer: &Value) -> Value {
+    answer[table.trim_end_matches('s')].clone()
+}
+
+/// All records of a user's table, over all pages. `user` is escaped.
+pub async fn pages(server: &Server, table: &str, user: &str) -> Vec<Value> {
+    let first = format!("/api/{table}?user_id={user}&limit=500");
+    let (mut all, mut next) = (Vec::new(), first.clone());
+    loop {
+        let page = server.get(&next).await.expect(200);
+        all.extend(page[table].as_array().expect("records").iter().cloned());
+        match page["next_cursor"].as_str() {
+            Some(cursor) => next = format!("{first}&cursor={cursor}"),
+            None => return all,
+        }
+    }
 }
