@@ -17,6 +17,7 @@ mod conditional;
 mod crash;
 mod docs;
 mod endpoints;
+mod erasure;
 mod errors;
 mod idempotency;
 mod isolation;
