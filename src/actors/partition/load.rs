@@ -142,8 +142,12 @@ async fn load_base(shared: &Arc<Shared>, key: &PartitionKey) -> Result<Base, Loa
         own => {
             let rows = merge(shared, key, own.as_ref(), &others).await?;
             let count = rows.len() as u64;
+            let ids: Vec<_> = rows.iter().map(|row| row.id.clone()).collect();
             let groups = if rows.is_empty() { Vec::new() } else { vec![Group::loaded(rows)] };
-            Ok((Rows::new(key.clone(), groups, count), own, others))
+            let mut rows = Rows::new(key.clone(), groups, count);
+            // No file of ours could be asked for them later.
+            rows.install_ids(rows.generation(), &[ids]);
+            Ok((rows, own, others))
         }
     }
 }
