@@ -11,6 +11,8 @@
 //! - `docs`: the documentation; `claims`: what the README says and no other module is about;
 //! - `cli`: the commands; `architecture`: who may use what in `src/`.
 
+#![allow(clippy::disallowed_methods, reason = "tests touch files and clocks as a user would")]
+
 mod claims;
 mod compression;
 mod conditional;

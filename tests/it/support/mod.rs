@@ -1,9 +1,9 @@
 //! The real program, started for a test, and a client for it.
 
-mod raw;
 pub mod chance;
 pub mod files;
 pub mod python;
+mod raw;
 pub mod rows;
 
 use std::io::{BufRead, BufReader};
