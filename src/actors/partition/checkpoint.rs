@@ -143,8 +143,12 @@ fn expired(
 }
 
 /// Copies a file that is about to be replaced to `legacy/`, under its own name or, where another
-/// file bears that, the next free one.
-async fn keep(
+/// file bears that, the next free one. On return the copy survives power loss; a copy that is
+/// there already serves.
+///
+/// # Errors
+/// [`CheckpointError::Storage`] where the copy could not be made.
+pub async fn keep(
     shared: &Shared,
     key: &PartitionKey,
     file: &LegacyFile,

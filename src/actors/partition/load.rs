@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use super::checkpoint;
 use super::credentials::kept_in_legacy;
 use super::fetch::read_group;
 use super::file::{BaseFile, LegacyFile, StoredSource, blocking};
@@ -131,8 +132,13 @@ async fn load_base(shared: &Arc<Shared>, key: &PartitionKey) -> Result<Base, Loa
     }
     let adopted = own.as_ref().and_then(|f| f.view.footer()).map(|f| f.adopted.clone());
     for leftover in adopted.unwrap_or_default() {
-        // A crash came between publishing the file and removing what it replaced.
-        others.retain(|f| f.name != leftover.name || f.len != leftover.len);
+        // A crash came between publishing the file and removing what it replaced: analysts would
+        // read its rows twice.
+        let is_leftover = |f: &LegacyFile| f.name == leftover.name && f.len == leftover.len;
+        for file in others.extract_if(.., |f| is_leftover(f)) {
+            checkpoint::keep(shared, key, &file).await.map_err(|e| LoadError::Io(e.to_string()))?;
+            shared.storage.delete(&file.path).await?;
+        }
     }
     match own {
         Some(file) if others.is_empty() => {
