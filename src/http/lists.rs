@@ -25,15 +25,23 @@ pub async fn list(
     let store = state.store()?;
     let params = Params::parse(req.query_string())?;
     let user = claimed(&[params.get("user_id")?])?;
-    let (request, identity) = params.list(&user, table)?;
-    let fields = params.fields(table)?;
-    let what = format!("{}?{}", table.spec().name, described(&request, fields.as_deref()));
+    let what = asked(&req);
     in_time(&state, async {
-        let make = page(store, &user, table, request, identity, fields);
+        // Everything else of the request is looked at only where the answer is not at hand.
+        let make = async {
+            let (request, identity) = params.list(&user, table)?;
+            let fields = params.fields(table)?;
+            page(store, &user, table, request, identity, fields).await
+        };
         let found = store.cached(&user, what, &[table], make).await?;
         listing(&req, &found)
     })
     .await
+}
+
+/// What shapes the answer: the path and the query, as they came.
+fn asked(req: &HttpRequest) -> String {
+    format!("{}?{}", req.path(), req.query_string())
 }
 
 /// `GET /api/audiences/{id}/distributions`
@@ -54,7 +62,7 @@ pub async fn of_audience(
     let fixed = [("audience_id", audience.as_str())];
     let (request, identity) = params.list_where(&user, table, &fixed)?;
     let fields = params.fields(table)?;
-    let what = format!("{}?{}", req.path(), described(&request, fields.as_deref()));
+    let what = asked(&req);
     in_time(&state, async {
         let make = async {
             // Any distribution of it, whatever the request filters by.
@@ -72,11 +80,6 @@ pub async fn of_audience(
         listing(&req, &found)
     })
     .await
-}
-
-/// Everything of a request that shapes the answer.
-fn described(request: &ListRequest, fields: Option<&[String]>) -> String {
-    format!("{}|{:?}|{}|{fields:?}", request.filter.canonical(), request.after, request.limit)
 }
 
 async fn page(
