@@ -88,6 +88,11 @@ pub fn open(
         max_log_bytes: settings.log_max_bytes,
     };
     let (log, report) = Log::open(env, &settings.data.join("log"), options, progress)?;
+    let storage = LocalStorage::new(Arc::clone(&env.fs), &settings.data);
+    storage.remove_temporary().map_err(|source| AppError::Folder {
+        folder: settings.data.display().to_string(),
+        source,
+    })?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let limits = Limits {
         mailbox: settings.mailbox,
@@ -104,7 +109,7 @@ pub fn open(
     let shared = Shared {
         env: env.clone(),
         log,
-        storage: Arc::new(LocalStorage::new(Arc::clone(&env.fs), &settings.data)),
+        storage: Arc::new(storage),
         registry: Registry::new(),
         limits,
         unreadable: Unreadable::default(),

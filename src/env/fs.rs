@@ -150,28 +150,36 @@ pub trait FileSystem: Send + Sync {
         Ok(bytes)
     }
 
-    /// Replaces a file: temporary name, write, sync, rename, sync of the folder. On return the
-    /// new contents survive power loss; on error the old contents are still there, whole.
+    /// Replaces a file by way of a temporary one beside it: [`FileSystem::replace_through`].
     ///
     /// # Errors
     /// Whatever the file system says.
     fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let folder = path.parent().map_or_else(PathBuf::new, Path::to_path_buf);
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let temporary = folder.join(format!(".{name}.tmp"));
+        self.replace_through(&path.with_file_name(format!(".{name}.tmp")), path, bytes)
+    }
+
+    /// Replaces a file: write under a temporary name, sync, rename, sync of the folder. On return
+    /// the new contents survive power loss; on error the old contents are still there, whole.
+    /// What bears the temporary name, which must be on the same file system, is overwritten.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    fn replace_through(&self, temporary: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let folder = path.parent().map_or_else(PathBuf::new, Path::to_path_buf);
         let written = (|| {
-            match self.remove_file(&temporary) {
+            match self.remove_file(temporary) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
                 _ => {}
             }
-            let file = self.open(&temporary, OpenMode::CreateNew)?;
+            let file = self.open(temporary, OpenMode::CreateNew)?;
             file.write_all_at(bytes, 0)?;
             file.sync_data()?;
-            self.rename(&temporary, path)
+            self.rename(temporary, path)
         })();
         if let Err(e) = written {
             // The temporary name is nobody's; leaving it behind on a second error harms nothing.
-            let _ = self.remove_file(&temporary);
+            let _ = self.remove_file(temporary);
             return Err(e);
         }
         self.sync_dir(&folder)

@@ -4,6 +4,7 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -11,18 +12,37 @@ use bytes::Bytes;
 use super::{ObjectMeta, PutIf, Storage, StorageError, StorePath, Version};
 use crate::env::{FileKind, FileSystem, OpenMode};
 
+/// Where files are written before they get their names: beside the tables' folders, never inside
+/// them, since readers of a whole tree take every file in it for a table's.
+const TEMPORARY: &str = "tmp";
+
 /// Files below one folder. Each call runs on a blocking thread.
 #[derive(Clone)]
 pub struct LocalStorage {
     fs: Arc<dyn FileSystem>,
     root: PathBuf,
+    /// Tells the temporary names of concurrent puts apart.
+    puts: Arc<AtomicU64>,
 }
 
 impl LocalStorage {
     /// Storage below `root`, which may not exist yet.
     #[must_use]
     pub fn new(fs: Arc<dyn FileSystem>, root: &Path) -> Self {
-        Self { fs, root: root.to_path_buf() }
+        Self { fs, root: root.to_path_buf(), puts: Arc::default() }
+    }
+
+    /// Removes what a crash left half written. Nothing else may use the folder meanwhile.
+    /// Blocking.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    pub fn remove_temporary(&self) -> io::Result<()> {
+        let folder = self.root.join(TEMPORARY);
+        for entry in self.fs.list(&folder)? {
+            self.fs.remove_file(&folder.join(&entry.name))?;
+        }
+        Ok(())
     }
 
     fn at(&self, path: &StorePath) -> PathBuf {
@@ -93,6 +113,8 @@ impl Storage for LocalStorage {
         condition: PutIf,
     ) -> Result<Version, StorageError> {
         let path = self.at(path);
+        let temporary = self.root.join(TEMPORARY);
+        let number = self.puts.fetch_add(1, Ordering::Relaxed);
         self.blocking(move |fs| {
             let current = meta(fs, &path)?.map(|m| m.version);
             let holds = match condition {
@@ -104,7 +126,8 @@ impl Storage for LocalStorage {
                 return Err(StorageError::Conflict);
             }
             fs.create_dir_all(parent(&path))?;
-            fs.replace(&path, &bytes)?;
+            fs.create_dir_all(&temporary)?;
+            fs.replace_through(&temporary.join(number.to_string()), &path, &bytes)?;
             meta(fs, &path)?.map(|m| m.version).ok_or(StorageError::NotFound)
         })
         .await
@@ -195,10 +218,11 @@ mod tests {
         let path = layout::partition_file(&key);
         storage.put(&path, Bytes::from_static(b"one"), PutIf::Absent).await.expect("put");
         // A folder in the temporary name's place makes the write fail.
-        let blocked = folder.path().join("platforms/user_id=u/.platforms.parquet.tmp");
+        let blocked = folder.path().join("tmp/1");
         OsFileSystem.create_dir_all(&blocked.join("in the way")).expect("folder");
         assert!(storage.put(&path, Bytes::from_static(b"two"), PutIf::Always).await.is_err());
         assert_eq!(storage.read(&path, 0..3).await.expect("read"), "one");
-        assert_eq!(storage.list(&layout::partition_folder(&key)).await.expect("list").len(), 1);
+        let own = storage.at(&layout::partition_folder(&key));
+        assert_eq!(OsFileSystem.list(&own).expect("list").len(), 1, "hidden files count too");
     }
 }
