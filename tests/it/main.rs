@@ -13,7 +13,9 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests touch files and clocks as a user would")]
 
+mod architecture;
 mod claims;
+mod cli;
 mod compression;
 mod conditional;
 mod crash;
@@ -30,5 +32,6 @@ mod lists;
 mod openapi;
 mod pages;
 mod random_bodies;
+mod readers;
 mod saving;
 mod support;

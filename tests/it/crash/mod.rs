@@ -16,12 +16,14 @@ use tokio::sync::Notify;
 
 use self::writer::{Known, Writer};
 use crate::support::chance::{Chance, seed};
+use crate::support::files::paths;
 use crate::support::rows::stored_once;
 use crate::support::{Server, pages};
 
 const ROUNDS: u64 = 24;
 const WRITERS: usize = 64;
 const USERS: usize = 8;
+const TABLES: [&str; 3] = ["audiences", "distributions", "platforms"];
 /// Small segments, so that the log rotates and lets go of segments meanwhile.
 const SEGMENTS: [&str; 2] = ["--log-segment-bytes", "1MiB"];
 
@@ -66,6 +68,10 @@ async fn what_was_acknowledged_survives_kill_9_under_64_writers() {
         let write = join_all(writers.iter_mut().map(|w| w.write_until_killed(&server, &count)));
         tokio::join!(kill, write);
         server.kill();
+        for name in TABLES.iter().flat_map(|table| paths(&data.join(table)).into_keys()) {
+            let file = name.rsplit('/').next().expect("name");
+            assert!(file.ends_with(".parquet") && !file.starts_with('.'), "litter: {name}");
+        }
     }
     let mut server = start(&data, ROUNDS).await;
     join_all(writers.iter_mut().map(|w| w.resolve(&server))).await;
@@ -101,7 +107,7 @@ async fn compare(
     let mut versions = BTreeMap::new();
     let mut by_token = BTreeMap::new();
     for user in 0..USERS {
-        for table in ["audiences", "platforms", "distributions"] {
+        for table in TABLES {
             for record in pages(server, table, &format!("user%2F{user}")).await {
                 let id = format!("{}_id", table.trim_end_matches('s'));
                 let id = record[&id].as_str().expect("id").to_owned();

@@ -5,11 +5,9 @@ use std::collections::BTreeMap;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::Count;
+use super::{Count, TABLES};
 use crate::support::chance::Chance;
 use crate::support::{Reply, Server, audience, record_of};
-
-const TABLES: [&str; 3] = ["audiences", "distributions", "platforms"];
 
 /// A state of a record.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -182,11 +182,6 @@ impl Server {
         self.said.lock().expect("said").clone()
     }
 
-    /// Waits until it has written `text` to standard error.
-    pub async fn says(&self, text: &str) {
-        eventually(text, async || self.said().contains(text)).await;
-    }
-
     /// A number out of `/metrics`, by its name without the prefix.
     pub async fn metric(&self, name: &str) -> u64 {
         let text = self.get("/metrics").await.text;

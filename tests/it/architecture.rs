@@ -1,0 +1,156 @@
+//! What `src/` may do, where: read off its text. Tests in `src/` are left out: files named
+//! `tests.rs`, `…_tests.rs` or in a folder `tests/`, and what follows `#[cfg(test)]`.
+
+use std::fs;
+use std::path::Path;
+
+use crate::support::files::paths;
+
+/// Longest file of `src/`, in lines, tests beside the code included.
+const LONGEST: usize = 500;
+
+/// A line of code: its file relative to `src/`, its number, its text.
+struct Line {
+    file: String,
+    number: usize,
+    text: String,
+}
+
+fn files() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let all = paths(&root).into_iter().filter(|(name, _)| name.ends_with(".rs"));
+    let all: Vec<_> =
+        all.map(|(name, path)| (name, fs::read_to_string(path).expect("source"))).collect();
+    assert!(all.len() > 100, "src/ was not found");
+    all
+}
+
+/// The lines of code proper: no tests, no comments.
+fn code() -> Vec<Line> {
+    let is_test = |name: &str| {
+        name.contains("/tests/") || name.ends_with("tests.rs") || name == "storage/contract.rs"
+    };
+    let mut lines = Vec::new();
+    for (file, text) in files().into_iter().filter(|(name, _)| !is_test(name)) {
+        // A test module stands last in its file; a declared one or a helper is one item.
+        let cut = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
+        let mut skip = false;
+        for (index, line) in text[..cut].lines().enumerate() {
+            let text = line.trim();
+            if text.starts_with("#[cfg(test)]") {
+                skip = true;
+            } else if skip {
+                // Up to the end of the item at this depth.
+                skip = !(line == "}" || line.ends_with(';'));
+            } else if !text.starts_with("//") {
+                let (file, text) = (file.clone(), text.to_owned());
+                lines.push(Line { file, number: index + 1, text });
+            }
+        }
+    }
+    lines
+}
+
+/// The places where a line of code is `wanted` and its file is not `allowed`.
+fn found(wanted: impl Fn(&str) -> bool, allowed: impl Fn(&str) -> bool) -> Vec<String> {
+    let lines = code().into_iter().filter(|l| wanted(&l.text) && !allowed(&l.file));
+    lines.map(|l| format!("src/{}:{}: {}", l.file, l.number, l.text)).collect()
+}
+
+const NONE: [String; 0] = [];
+
+#[test]
+fn files_are_small_rooms() {
+    let long = files().into_iter().map(|(name, text)| (text.lines().count(), name));
+    assert_eq!(long.filter(|(lines, _)| *lines > LONGEST).collect::<Vec<_>>(), []);
+}
+
+#[test]
+fn user_ids_are_made_only_where_one_is_claimed_or_read_back() {
+    let makers = [
+        "auth/mod.rs",
+        "domain/user_id.rs",
+        "log/frame.rs",
+        "parquet/footer.rs",
+        "seed/command.rs",
+        "storage/layout.rs",
+    ];
+    let makes = |text: &str| text.contains("UserId::checked") || text.contains("UserId(");
+    assert_eq!(found(makes, |file| makers.contains(&file)), NONE);
+    for maker in makers.into_iter().filter(|maker| *maker != "domain/user_id.rs") {
+        let here = found(|text| text.contains("UserId::checked"), |file| file != maker);
+        assert_eq!(here.len(), 1, "one place, or it leaves the list: {maker} {here:?}");
+    }
+}
+
+/// The module of this crate that each `crate::…` of a line names.
+fn modules(text: &str) -> Vec<&str> {
+    let name = |rest: &'_ str| {
+        rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len())
+    };
+    text.match_indices("crate::")
+        .filter(|(at, _)| !text[..*at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
+        .map(|(at, found)| &text[at + found.len()..])
+        .map(|rest| &rest[..name(rest)])
+        .collect()
+}
+
+#[test]
+fn dependencies_point_down() {
+    let below: [(&str, &[&str]); 8] = [
+        ("domain", &[]),
+        ("env", &["domain"]),
+        ("log", &["domain", "env"]),
+        ("parquet", &["domain", "env"]),
+        ("storage", &["domain", "env"]),
+        ("actors", &["domain", "env", "log", "parquet", "storage"]),
+        ("store", &["domain", "env", "log", "parquet", "storage", "actors"]),
+        ("auth", &["domain", "env"]),
+    ];
+    let mut wrong = Vec::new();
+    let mut seen = 0;
+    for line in code() {
+        let module = line.file.split('/').next().unwrap_or_default();
+        let Some((_, may)) = below.iter().find(|(name, _)| *name == module) else { continue };
+        for used in modules(&line.text) {
+            seen += 1;
+            // `crate::{…}` would hide what it names.
+            if used != module && !may.contains(&used) {
+                wrong.push(format!("src/{}:{}: {}", line.file, line.number, line.text));
+            }
+        }
+    }
+    assert!(seen > 50, "the lines were not read");
+    assert_eq!(wrong, NONE);
+}
+
+#[test]
+fn the_domain_knows_no_actors_no_http_and_no_arrow() {
+    let outer = ["actix", "arrow", "parquet::", "tokio", "std::fs", "std::net", "std::io"];
+    let uses = |text: &str| outer.iter().any(|outer| text.contains(outer));
+    assert_eq!(found(uses, |file| !file.starts_with("domain/")), NONE);
+}
+
+#[test]
+fn a_partitions_state_has_no_mutex() {
+    let locks = |text: &str| text.contains("Mutex") || text.contains("RwLock");
+    assert_eq!(found(locks, |file| !file.starts_with("actors/partition/")), NONE);
+}
+
+#[test]
+fn no_message_ignores_a_full_mailbox() {
+    assert_eq!(found(|text| text.contains("do_send("), |_| false), NONE);
+}
+
+#[test]
+fn time_files_and_randomness_come_from_env_alone() {
+    let ambient = |text: &str| {
+        let names = ["std::fs", "SystemTime::now", "Instant::now", "Utc::now", "getrandom::"];
+        names.iter().any(|name| text.contains(name))
+            || text.contains("Uuid::now")
+            || text.contains("Uuid::new_v4")
+    };
+    let hits = found(ambient, |file| file.starts_with("env/"));
+    assert_eq!(hits, NONE);
+    assert!(!found(ambient, |_| false).is_empty(), "env/ itself was not read");
+}
