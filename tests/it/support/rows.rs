@@ -44,7 +44,7 @@ pub fn stored(data: &Path) -> Vec<Stored> {
     let mut all = Vec::new();
     for table in ["audiences", "platforms", "distributions"] {
         for (name, path) in paths(&data.join(table)) {
-            if !Path::new(&name).extension().is_some_and(|e| e == "parquet") {
+            if Path::new(&name).extension().is_none_or(|e| e != "parquet") {
                 continue;
             }
             for batch in batches(&path) {
