@@ -68,6 +68,23 @@ fn a_page_reads_only_the_groups_it_needs() {
     assert_eq!((ids.len(), reads), (10, 1));
 }
 
+/// Groups read for the walk alone are not kept: each must be asked for once.
+#[test]
+fn a_walk_over_some_columns_reads_each_group_once() {
+    let mut all: Vec<_> = (0..30).map(|i| row(&format!("r{i:03}"), i / 4, "n")).collect();
+    all.extend((30..35).map(|i| row(&format!("r{i:03}"), i, "n")));
+    let (mut rows, chunks) = base(all, 5);
+    let mut scan = Scan::new(Filter::default(), None, 100, Some(vec![0]));
+    for reads in 0.. {
+        let Progress::Need(Need::Group { index, .. }) = scan.advance(&mut rows) else {
+            assert_eq!((reads, scan.found.len()), (7, 35));
+            return;
+        };
+        assert!(reads < 7, "group {index} is asked for again");
+        scan.take_group(rows.generation(), index, Arc::clone(&chunks[index]));
+    }
+}
+
 #[test]
 fn unsaved_rows_newer_than_the_file_need_no_read() {
     let (mut rows, chunks) = base((0..10).map(|i| row(&format!("r{i}"), i, "n")).collect(), 10);

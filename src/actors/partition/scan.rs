@@ -16,6 +16,8 @@ pub struct Scan {
     columns: Option<Vec<usize>>,
     /// A group read for this walk alone, of this generation and index.
     transient: Option<(u64, usize, GroupRows)>,
+    /// Of this generation, the groups from this index on hold nothing more for this walk.
+    spent: Option<(u64, usize)>,
 }
 
 /// How far a walk came.
@@ -46,6 +48,7 @@ impl Scan {
             want,
             columns,
             transient: None,
+            spent: None,
         }
     }
 
@@ -56,7 +59,11 @@ impl Scan {
 
     /// Walks on as far as what is in memory allows.
     pub fn advance(&mut self, rows: &mut Rows) -> Progress {
-        let mut group = rows.groups().len();
+        let generation = rows.generation();
+        let mut group = match self.spent {
+            Some((of, group)) if of == generation => group,
+            _ => rows.groups().len(),
+        };
         loop {
             if self.found.len() >= self.want {
                 return Progress::Enough;
@@ -72,6 +79,7 @@ impl Scan {
                             continue;
                         }
                         _ => {
+                            self.spent = Some((generation, group));
                             return Progress::Need(Need::Group {
                                 index,
                                 columns: self.columns.clone(),
