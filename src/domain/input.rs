@@ -2,6 +2,7 @@
 //! again.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use serde_json::value::RawValue;
 use thiserror::Error;
@@ -98,8 +99,9 @@ impl<'a> Body<'a> {
                 e.column()
             ))
         })?;
-        for (index, (name, _)) in fields.0.iter().enumerate() {
-            if fields.0.iter().take(index).any(|(earlier, _)| earlier == name) {
+        let mut names = HashSet::with_capacity(fields.0.len());
+        for (name, _) in &fields.0 {
+            if !names.insert(name) {
                 return Err(InputError {
                     kind: InputErrorKind::Invalid,
                     message: format!("Field sent twice: {name}"),

@@ -1,6 +1,7 @@
 //! The top-level fields of a compact JSON object, without parsing what they hold.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
@@ -72,10 +73,15 @@ pub fn merged<'a>(
     changes: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> String {
     let mut fields: Vec<(Cow<'_, str>, &str)> = base.map(fields_of).unwrap_or_default();
+    let mut places: HashMap<Cow<'_, str>, usize> =
+        fields.iter().enumerate().map(|(index, (name, _))| (name.clone(), index)).collect();
     for (name, value) in changes {
-        match fields.iter_mut().find(|(n, _)| n == name) {
+        match places.get(name).and_then(|index| fields.get_mut(*index)) {
             Some(field) => field.1 = value,
-            None => fields.push((Cow::Borrowed(name), value)),
+            None => {
+                places.insert(Cow::Borrowed(name), fields.len());
+                fields.push((Cow::Borrowed(name), value));
+            }
         }
     }
     let mut out = String::from("{");
