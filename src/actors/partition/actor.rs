@@ -25,7 +25,7 @@ use crate::actors::registry::{Stats, TableEntry};
 use crate::actors::supervisor::Door;
 use crate::actors::{Shared, StoreError};
 use crate::domain::{PartitionKey, Table};
-use crate::log::Lsn;
+use crate::log::{LogFailure, Lsn};
 use crate::storage::StorageError;
 
 /// How long a failed checkpoint waits before it is tried again.
@@ -72,6 +72,8 @@ pub struct Partition {
     /// Work whose read failed while a checkpoint was being written; counted as parked.
     after_saving: Vec<Work>,
     then: Then,
+    /// The generation that the next load begins with: none is used twice.
+    generation: u64,
     /// Opened when the registry knows this actor.
     entered: Option<oneshot::Receiver<()>>,
     exit: Exit,
@@ -123,6 +125,7 @@ impl Partition {
             save_again: Vec::new(),
             after_saving: Vec::new(),
             then: Then::GoOn,
+            generation: 0,
             entered: Some(entered),
             exit: Exit::Closed,
             door,
@@ -131,6 +134,9 @@ impl Partition {
     }
 
     fn start_loading(&mut self, ctx: &mut Context<Self>) {
+        if let State::Ready(ready) = &self.state {
+            self.generation = ready.rows.generation() + 1;
+        }
         self.state = State::Loading;
         let (shared, key, entered) =
             (Arc::clone(&self.shared), self.key.clone(), self.entered.take());
@@ -146,7 +152,8 @@ impl Partition {
 
     fn loaded(&mut self, loaded: Result<Loaded, LoadError>, ctx: &mut Context<Self>) {
         match loaded {
-            Ok(loaded) => {
+            Ok(mut loaded) => {
+                loaded.rows.begin_with(self.generation);
                 let dirty = !loaded.rows.active().is_empty();
                 if dirty {
                     self.stats.dirty_since.store(self.shared.millis(), Ordering::Relaxed);
@@ -333,7 +340,7 @@ impl Partition {
                 }
                 Err(error) => {
                     tracing::warn!(partition = %act.key, %error, "checkpoint could not read the log");
-                    act.saved(Err(CheckpointError::Log(crate::log::LogFailure::Poisoned)), ctx);
+                    act.saved(Err(CheckpointError::Log(LogFailure::Poisoned)), ctx);
                 }
             };
             ctx.spawn(catching_up.into_actor(self).map(done));
@@ -344,7 +351,13 @@ impl Partition {
     }
 
     fn write_checkpoint(&mut self, permit: Option<OwnedSemaphorePermit>, ctx: &mut Context<Self>) {
-        let State::Ready(ready) = &mut self.state else { return };
+        let State::Ready(ready) = &mut self.state else {
+            return self.saved(Err(CheckpointError::Log(LogFailure::NoSuchRecord)), ctx);
+        };
+        if ready.epoch != self.shared.log.epoch() {
+            // What a failed batch of the log took back must not reach a file.
+            return self.saved(Err(CheckpointError::Log(LogFailure::NoSuchRecord)), ctx);
+        }
         let plan = ready.freeze();
         let shared = Arc::clone(&self.shared);
         let writing = async move {
@@ -360,8 +373,11 @@ impl Partition {
         let replies = self.saving.take().map(|s| s.replies).unwrap_or_default();
         self.stats.saving.store(false, Ordering::Relaxed);
         let State::Ready(ready) = &mut self.state else {
-            for reply in replies {
-                answer(reply, Err(StoreError::StorageFailed), Lsn::new(0));
+            // Where it is being loaded again, they are asked of what is loaded then.
+            let again = std::mem::take(&mut self.save_again);
+            let asked = replies.into_iter().map(|reply| (false, Some(reply))).chain(again);
+            for (adopt, reply) in asked.filter(|(_, reply)| reply.is_some()) {
+                self.run(Work::Checkpoint { adopt, permit: None, reply }, ctx);
             }
             self.run_after_saving(ctx);
             return self.settle(ctx);

@@ -111,6 +111,11 @@ impl Rows {
         }
     }
 
+    /// Sets the first generation, before anything was read for these rows.
+    pub fn begin_with(&mut self, generation: u64) {
+        self.generation = generation;
+    }
+
     /// Changes whenever the groups do; what was read for an older generation is of no use.
     #[must_use]
     pub fn generation(&self) -> u64 {
