@@ -125,13 +125,19 @@ impl StreamHandler<Key> for Idempotency {
 
 /// Tells a user's idempotency partition of a row that was logged on its behalf, then lets
 /// repeats go on. A partition that is not running will find the row in the log.
-pub fn tell(shared: &Arc<Shared>, user: &UserId, row: Arc<Row>, lsn: Lsn, ticket: Ticket) {
+pub fn tell(
+    shared: &Arc<Shared>,
+    user: &UserId,
+    row: Arc<Row>,
+    (lsn, epoch): (Lsn, u64),
+    ticket: Ticket,
+) {
     let key = PartitionKey::whole(user, Table::Idempotency);
     let shared = Arc::clone(shared);
     actix::spawn(async move {
         if let Some(slot) = shared.registry.partition(&key) {
             // An error means that it stopped: its successor reads the log.
-            let _ = slot.addr.send(Work::Learn { row, lsn }).await;
+            let _ = slot.addr.send(Work::Learn { row, lsn, epoch }).await;
         }
         drop(ticket);
     });

@@ -149,6 +149,8 @@ pub enum Work {
         row: Arc<Row>,
         /// Its LSN.
         lsn: Lsn,
+        /// The log epoch it was appended in: a later one may have taken it back.
+        epoch: u64,
     },
     /// Write what is unsaved to the Parquet file.
     Checkpoint {

@@ -121,8 +121,11 @@ impl Ready {
                 Progress::Need(need) => Step::Need(need, Work::Scan { scan, reply }),
             },
             Work::ForeignIds { reply } => self.foreign_ids(reply),
-            Work::Learn { row, lsn } => {
-                self.learn(row, lsn);
+            Work::Learn { row, lsn, epoch } => {
+                // Of an earlier epoch, the load found it in the log, or it was taken back.
+                if epoch == self.epoch {
+                    self.learn(row, lsn);
+                }
                 Step::Done
             }
             other => {
@@ -296,7 +299,8 @@ impl Ready {
             }
             self.shared.registry.changed(&self.entry);
             if let (Some(row), Some(ticket)) = (remembered, ticket) {
-                idempotency::tell(&self.shared, self.key.user(), row, lsn, ticket);
+                let at = (lsn, self.epoch);
+                idempotency::tell(&self.shared, self.key.user(), row, at, ticket);
             }
         }
         Step::Done
