@@ -298,7 +298,7 @@ async fn read(
         let mut all = Vec::new();
         for month in &months {
             let key = PartitionKey::monthly(&user, table, *month);
-            let found = door.ask(&key, |reply| Work::ForeignIds { reply }).await;
+            let found = door.ask(&key, |reply| Work::ForeignIds { read: None, reply }).await;
             all.extend(found.result?.into_iter().map(|id| (id, *month)));
         }
         foreign = Some(all);

@@ -140,6 +140,8 @@ pub enum Work {
     },
     /// The ids here that do not tell this partition's month.
     ForeignIds {
+        /// Those of the file, once read, and the generation of the read.
+        read: Option<(u64, Vec<RecordId>)>,
         /// Where the answer goes.
         reply: ReplyTo<Vec<RecordId>>,
     },
@@ -186,7 +188,7 @@ impl Work {
             Self::Write(write) => answer(write.reply, Err(error), as_of),
             Self::Get { reply, .. } => answer(reply, Err(error), as_of),
             Self::Scan { reply, .. } => answer(reply, Err(error), as_of),
-            Self::ForeignIds { reply } => answer(reply, Err(error), as_of),
+            Self::ForeignIds { reply, .. } => answer(reply, Err(error), as_of),
             Self::Checkpoint { reply: Some(reply), .. } => answer(reply, Err(error), as_of),
             Self::Close { reply } => answer(reply, Err(error), as_of),
             Self::Checkpoint { .. } | Self::Learn { .. } | Self::Passivate => {}

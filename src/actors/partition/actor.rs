@@ -273,7 +273,14 @@ impl Partition {
                         }
                     }
                 }
-                (Ok(Fetched::Ids(ids)), _) => ready.rows.install_ids(generation, &ids),
+                (Ok(Fetched::Ids(ids)), _) => {
+                    ready.rows.install_ids(generation, &ids);
+                    for work in &mut waiting {
+                        if let Work::ForeignIds { read, .. } = work {
+                            *read = Some((generation, ids.concat()));
+                        }
+                    }
+                }
                 (Ok(Fetched::Group(_)), Need::ForeignIds) => {}
                 // A checkpoint may have replaced the file between looking and reading: one that
                 // is under way may just have done so, and asks again when it is done.
@@ -297,7 +304,10 @@ impl Partition {
         for work in waiting {
             self.run(work, ctx);
         }
-        if let State::Ready(ready) = &mut self.state {
+        if let State::Ready(ready) = &mut self.state
+            // What was read for those who wait stays until they have all they need.
+            && self.parked.is_empty()
+        {
             ready.evict();
         }
         self.publish_stats();

@@ -120,7 +120,7 @@ impl Ready {
                 }
                 Progress::Need(need) => Step::Need(need, Work::Scan { scan, reply }),
             },
-            Work::ForeignIds { reply } => self.foreign_ids(reply),
+            Work::ForeignIds { read, reply } => self.foreign_ids(read, reply),
             Work::Learn { row, lsn, epoch } => {
                 // Of an earlier epoch, the load found it in the log, or it was taken back.
                 if epoch == self.epoch {
@@ -152,19 +152,28 @@ impl Ready {
             && row.created_at.get() + REMEMBERED < self.shared.env.clock.now().get()
     }
 
-    fn foreign_ids(&mut self, reply: ReplyTo<Vec<RecordId>>) -> Step {
+    fn foreign_ids(
+        &mut self,
+        read: Option<(u64, Vec<RecordId>)>,
+        reply: ReplyTo<Vec<RecordId>>,
+    ) -> Step {
         let mut ids: Vec<RecordId> = Vec::new();
         if self.foreign_ids > 0 {
-            for (index, group) in self.rows.groups().iter().enumerate() {
-                // Answered from rows, so that one path serves files and memory alike.
-                let Some(loaded) = &group.loaded else {
-                    let need = Need::Group { index, columns: None };
-                    return Step::Need(need, Work::ForeignIds { reply });
-                };
-                ids.extend(
-                    loaded.iter().map(|r| r.id.clone()).filter(|id| self.rows.is_foreign(id)),
-                );
+            let loaded: Option<Vec<_>> =
+                self.rows.groups().iter().map(|group| group.loaded.as_ref()).collect();
+            match (read, loaded) {
+                (Some((generation, read)), _) if generation == self.rows.generation() => {
+                    ids.extend(read);
+                }
+                (_, Some(groups)) => {
+                    ids.extend(groups.iter().flat_map(|rows| rows.iter().map(|r| r.id.clone())));
+                }
+                // The ids alone: all rows at once may be more than memory is to hold.
+                (_, None) => {
+                    return Step::Need(Need::ForeignIds, Work::ForeignIds { read: None, reply });
+                }
             }
+            ids.retain(|id| self.rows.is_foreign(id));
         }
         let unsaved = [Some(self.rows.active()), self.rows.frozen()];
         let unsaved = unsaved.into_iter().flatten().flat_map(|o| o.changes().map(|(id, _)| id));
