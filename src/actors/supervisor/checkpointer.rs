@@ -15,6 +15,7 @@ use super::policy::{self, Unsaved};
 use crate::actors::Shared;
 use crate::actors::messages::Work;
 use crate::actors::registry::Slot;
+use crate::log::{FullReason, LogState};
 
 /// How often it looks while nothing is due.
 const LOOK: Duration = Duration::from_millis(50);
@@ -45,6 +46,11 @@ pub async fn run(shared: Arc<Shared>, door: Door) {
         if looked.is_multiple_of(10) {
             wake_oldest(&shared, &door).await;
             remove_segments(&shared).await;
+            if status.state == LogState::Full(FullReason::Storage) {
+                // Where there is room again, a new segment says so, without waiting for a write
+                // that may never come: nobody sends any to a server that is not ready.
+                shared.log.rotate();
+            }
         }
         if idle {
             tokio::time::sleep(LOOK).await;
