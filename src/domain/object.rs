@@ -76,12 +76,11 @@ pub fn merged<'a>(
     let mut places: HashMap<Cow<'_, str>, usize> =
         fields.iter().enumerate().map(|(index, (name, _))| (name.clone(), index)).collect();
     for (name, value) in changes {
-        match places.get(name).and_then(|index| fields.get_mut(*index)) {
-            Some(field) => field.1 = value,
-            None => {
-                places.insert(Cow::Borrowed(name), fields.len());
-                fields.push((Cow::Borrowed(name), value));
-            }
+        if let Some(field) = places.get(name).and_then(|index| fields.get_mut(*index)) {
+            field.1 = value;
+        } else {
+            places.insert(Cow::Borrowed(name), fields.len());
+            fields.push((Cow::Borrowed(name), value));
         }
     }
     let mut out = String::from("{");

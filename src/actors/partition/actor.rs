@@ -7,15 +7,13 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use actix::{
     Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, Recipient,
     WrapFuture,
 };
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
-use super::checkpoint::{self, CheckpointError, Published};
 use super::fetch::{Fetched, fetch};
 use super::load::{LoadError, Loaded, load};
 use super::ready::{Ready, Step};
@@ -24,12 +22,8 @@ use crate::actors::messages::{ReplyTo, Work, answer};
 use crate::actors::registry::{Stats, TableEntry};
 use crate::actors::supervisor::Door;
 use crate::actors::{Shared, StoreError};
-use crate::domain::{PartitionKey, Table};
-use crate::log::{LogFailure, Lsn};
-use crate::storage::StorageError;
-
-/// How long a failed checkpoint waits before it is tried again.
-const CHECKPOINT_RETRY: Duration = Duration::from_secs(1);
+use crate::domain::PartitionKey;
+use crate::log::Lsn;
 
 /// Why a partition stopped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,32 +50,32 @@ pub struct Exited {
 
 /// The actor of one partition.
 pub struct Partition {
-    shared: Arc<Shared>,
-    key: PartitionKey,
-    stats: Arc<Stats>,
-    entry: Arc<TableEntry>,
-    state: State,
+    pub(super) shared: Arc<Shared>,
+    pub(super) key: PartitionKey,
+    pub(super) stats: Arc<Stats>,
+    pub(super) entry: Arc<TableEntry>,
+    pub(super) state: State,
     /// Work that came while loading.
-    queue: VecDeque<Work>,
+    pub(super) queue: VecDeque<Work>,
     /// Work waiting for a read.
-    parked: HashMap<Need, Vec<Work>>,
-    parked_count: usize,
-    saving: Option<Saving>,
+    pub(super) parked: HashMap<Need, Vec<Work>>,
+    pub(super) parked_count: usize,
+    pub(super) saving: Option<Saving>,
     /// Checkpoints asked for while one was being written.
-    save_again: Vec<(bool, Option<ReplyTo<bool>>)>,
+    pub(super) save_again: Vec<(bool, Option<ReplyTo<bool>>)>,
     /// Work whose read failed while a checkpoint was being written; counted as parked.
-    after_saving: Vec<Work>,
-    then: Then,
+    pub(super) after_saving: Vec<Work>,
+    pub(super) then: Then,
     /// The generation that the next load begins with: none is used twice.
-    generation: u64,
+    pub(super) generation: u64,
     /// Opened when the registry knows this actor.
-    entered: Option<oneshot::Receiver<()>>,
-    exit: Exit,
-    door: Door,
-    supervisor: Recipient<Exited>,
+    pub(super) entered: Option<oneshot::Receiver<()>>,
+    pub(super) exit: Exit,
+    pub(super) door: Door,
+    pub(super) supervisor: Recipient<Exited>,
 }
 
-enum State {
+pub(super) enum State {
     Loading,
     Ready(Box<Ready>),
     Failed(StoreError),
@@ -89,12 +83,12 @@ enum State {
 }
 
 /// A checkpoint under way.
-struct Saving {
-    replies: Vec<ReplyTo<bool>>,
+pub(super) struct Saving {
+    pub(super) replies: Vec<ReplyTo<bool>>,
 }
 
 /// What follows when nothing is under way any more.
-enum Then {
+pub(super) enum Then {
     GoOn,
     Passivate,
     Close(ReplyTo<()>),
@@ -133,7 +127,7 @@ impl Partition {
         }
     }
 
-    fn start_loading(&mut self, ctx: &mut Context<Self>) {
+    pub(super) fn start_loading(&mut self, ctx: &mut Context<Self>) {
         if let State::Ready(ready) = &self.state {
             self.generation = ready.rows.generation() + 1;
         }
@@ -185,7 +179,7 @@ impl Partition {
         self.settle(ctx);
     }
 
-    fn run(&mut self, work: Work, ctx: &mut Context<Self>) {
+    pub(super) fn run(&mut self, work: Work, ctx: &mut Context<Self>) {
         let bound = self.shared.limits.mailbox;
         match &mut self.state {
             State::Loading if self.queue.len() < bound => self.queue.push_back(work),
@@ -224,7 +218,7 @@ impl Partition {
         }
     }
 
-    fn parked_to_queue(&mut self) {
+    pub(super) fn parked_to_queue(&mut self) {
         self.queue.extend(std::mem::take(&mut self.parked).into_values().flatten());
         self.parked_count = self.after_saving.len();
     }
@@ -314,147 +308,13 @@ impl Partition {
         self.settle(ctx);
     }
 
-    fn checkpoint(
-        &mut self,
-        adopt: bool,
-        permit: Option<OwnedSemaphorePermit>,
-        reply: Option<ReplyTo<bool>>,
-        ctx: &mut Context<Self>,
-    ) {
-        let State::Ready(ready) = &mut self.state else { return };
-        if self.saving.is_some() {
-            self.save_again.push((adopt, reply));
-            return;
-        }
-        if !(ready.is_dirty() || adopt && ready.is_legacy()) {
-            self.stats.dirty_since.store(0, Ordering::Relaxed);
-            if let Some(reply) = reply {
-                answer(reply, Ok(false), Lsn::new(0));
-            }
-            return;
-        }
-        self.saving = Some(Saving { replies: reply.into_iter().collect() });
-        self.stats.saving.store(true, Ordering::Relaxed);
-        let shared = Arc::clone(&self.shared);
-        if self.key.table() == Table::Idempotency {
-            // Others log on this partition's behalf: what they have not told yet is in the log.
-            let catching_up = ready.catch_up();
-            let done = move |caught: Result<_, LoadError>,
-                             act: &mut Self,
-                             ctx: &mut Context<Self>| match caught {
-                Ok(changes) => {
-                    if let State::Ready(ready) = &mut act.state {
-                        ready.learn_all(changes);
-                    }
-                    act.write_checkpoint(permit, ctx);
-                }
-                Err(error) => {
-                    tracing::warn!(partition = %act.key, %error, "checkpoint could not read the log");
-                    act.saved(Err(CheckpointError::Log(LogFailure::Poisoned)), ctx);
-                }
-            };
-            ctx.spawn(catching_up.into_actor(self).map(done));
-        } else {
-            drop(shared);
-            self.write_checkpoint(permit, ctx);
-        }
-    }
-
-    fn write_checkpoint(&mut self, permit: Option<OwnedSemaphorePermit>, ctx: &mut Context<Self>) {
-        let State::Ready(ready) = &mut self.state else {
-            return self.saved(Err(CheckpointError::Log(LogFailure::NoSuchRecord)), ctx);
-        };
-        if ready.epoch != self.shared.log.epoch() {
-            // What a failed batch of the log took back must not reach a file.
-            return self.saved(Err(CheckpointError::Log(LogFailure::NoSuchRecord)), ctx);
-        }
-        let plan = ready.freeze();
-        let shared = Arc::clone(&self.shared);
-        let writing = async move {
-            let written = checkpoint::write(&shared, plan).await;
-            drop(permit);
-            written
-        };
-        ctx.spawn(writing.into_actor(self).map(|written, act, ctx| act.saved(written, ctx)));
-        self.publish_stats();
-    }
-
-    fn saved(&mut self, written: Result<Published, CheckpointError>, ctx: &mut Context<Self>) {
-        let replies = self.saving.take().map(|s| s.replies).unwrap_or_default();
-        self.stats.saving.store(false, Ordering::Relaxed);
-        let State::Ready(ready) = &mut self.state else {
-            // Where it is being loaded again, they are asked of what is loaded then.
-            let again = std::mem::take(&mut self.save_again);
-            let asked = replies.into_iter().map(|reply| (false, Some(reply))).chain(again);
-            for (adopt, reply) in asked.filter(|(_, reply)| reply.is_some()) {
-                self.run(Work::Checkpoint { adopt, permit: None, reply }, ctx);
-            }
-            self.run_after_saving(ctx);
-            return self.settle(ctx);
-        };
-        let result = match written {
-            Ok(published) => {
-                self.shared.log.published(&self.key, published.through);
-                ready.install(published);
-                let since = if ready.is_dirty() { self.shared.millis() } else { 0 };
-                self.stats.dirty_since.store(since, Ordering::Relaxed);
-                Ok(true)
-            }
-            Err(error) => {
-                tracing::warn!(partition = %self.key, %error, "checkpoint failed and will be tried again");
-                ready.rows.unfreeze();
-                if let CheckpointError::Storage(StorageError::Conflict | StorageError::NotFound) =
-                    &error
-                {
-                    // The file is not the one this partition knows: what is there is read again.
-                    self.parked_to_queue();
-                    self.start_loading(ctx);
-                }
-                let retry = u64::try_from(CHECKPOINT_RETRY.as_millis()).unwrap_or(u64::MAX);
-                self.stats.retry_at.store(self.shared.millis() + retry, Ordering::Relaxed);
-                if matches!(self.then, Then::Passivate) {
-                    self.then = Then::GoOn;
-                }
-                Err(match error {
-                    CheckpointError::Storage(StorageError::Full) => StoreError::StorageFull,
-                    CheckpointError::Log(failure) => failure.into(),
-                    _ => StoreError::StorageFailed,
-                })
-            }
-        };
-        for reply in replies {
-            answer(reply, result.clone(), Lsn::new(0));
-        }
-        self.run_after_saving(ctx);
-        let again = std::mem::take(&mut self.save_again);
-        for (adopt, reply) in again {
-            match &result {
-                Ok(_) => self.checkpoint(adopt, None, reply, ctx),
-                Err(error) => {
-                    if let Some(reply) = reply {
-                        answer(reply, Err(error.clone()), Lsn::new(0));
-                    }
-                }
-            }
-        }
-        self.publish_stats();
-        self.settle(ctx);
-    }
-
-    fn run_after_saving(&mut self, ctx: &mut Context<Self>) {
-        self.parked_count -= self.after_saving.len();
-        for work in std::mem::take(&mut self.after_saving) {
-            self.run(work, ctx);
-        }
-    }
-
     fn close(&mut self, reply: ReplyTo<()>, ctx: &mut Context<Self>) {
         self.then = Then::Close(reply);
         self.settle(ctx);
     }
 
     /// Does what was put off until nothing is under way.
-    fn settle(&mut self, ctx: &mut Context<Self>) {
+    pub(super) fn settle(&mut self, ctx: &mut Context<Self>) {
         let busy = self.saving.is_some() || matches!(self.state, State::Loading);
         if busy || matches!(self.state, State::Closed) {
             return;
@@ -490,7 +350,7 @@ impl Partition {
         // Otherwise the actor ends when nobody has its address any more, and forwards until then.
     }
 
-    fn publish_stats(&self) {
+    pub(super) fn publish_stats(&self) {
         let State::Ready(ready) = &self.state else { return };
         self.stats.bytes.store(ready.rows.bytes() as u64, Ordering::Relaxed);
         self.stats.unsaved_bytes.store(ready.rows.active().bytes() as u64, Ordering::Relaxed);

@@ -1,7 +1,8 @@
 //! A partition: the one owner of one user's table (and month), and the one writer of its file.
 //!
 //! `actor` is the life cycle, `ready` what it does with a message, `rows`, `overlay` and `scan`
-//! the state and its walks, `load`, `fetch` and `checkpoint` the I/O, off the actor's thread.
+//! the state and its walks, `saving` its checkpoints; `load`, `fetch` and `checkpoint` are the
+//! I/O, off the actor's thread.
 
 mod actor;
 mod checkpoint;
@@ -12,6 +13,7 @@ mod load;
 mod overlay;
 mod ready;
 mod rows;
+mod saving;
 mod scan;
 
 pub use actor::{Exit, Exited, Partition};
