@@ -45,12 +45,11 @@ async fn look(shared: &Arc<Shared>, key: &PartitionKey) -> Result<(), StorageErr
             object.len,
         );
         let opened = tokio::task::spawn_blocking(move || FileView::open(&source).map(|_| ())).await;
-        match opened {
-            Ok(Err(error)) if !matches!(error, ParquetError::Io(_)) => {
-                shared.unreadable.report(path.as_str(), Some(key), &error.to_string());
-            }
-            // A file that vanished was replaced by a checkpoint; other errors are met when used.
-            _ => {}
+        let Ok(Err(error)) = opened else { continue };
+        // A file that changed meanwhile was replaced by a checkpoint, which wrote it whole.
+        let same = shared.storage.head(&path).await?.is_some_and(|now| now == object);
+        if same && !matches!(error, ParquetError::Io(_)) {
+            shared.unreadable.report(path.as_str(), Some(key), &error.to_string());
         }
     }
     Ok(())
