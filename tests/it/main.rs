@@ -3,7 +3,7 @@
 //! Where a test belongs:
 //! - `endpoints`: what each endpoint answers; `saving`: what becomes of the fields sent;
 //! - `errors`: every error code; `random_bodies`: nothing sent makes a 500; `conditional`: tags;
-//! - `lists`: filters, order, fields; `pages`: cursors and the cache while others write;
+//! - `large`: records that take several row groups; `lists`: filters, order, fields; `pages`: cursors and the cache while others write;
 //! - `isolation`: users apart; `idempotency`: repeats, also across a restart;
 //! - `openapi`: the document says what is true; `compression`: what goes over the wire;
 //! - `legacy`: the Python service's files; `readers`: DuckDB, Polars, pandas, pyarrow;
@@ -26,6 +26,7 @@ mod erasure;
 mod errors;
 mod idempotency;
 mod isolation;
+mod large;
 mod legacy;
 mod lifecycle;
 mod lists;
