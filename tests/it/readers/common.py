@@ -143,7 +143,10 @@ def linked(folder):
 
 
 def watch(read, data):
-    """While others write: every read succeeds, has each id once, and nothing goes back."""
+    """While others write: every read succeeds, has each id once, and nothing goes back.
+
+    `first` and `last` are sums of versions: they differ where the reads saw changes.
+    """
     seen, first, differences = {}, None, []
     for _ in range(READS):
         for table in TABLES:
@@ -158,8 +161,9 @@ def watch(read, data):
                 if place[0] == table and now.get(place, 0) < version:
                     differences.append([place, "was", version, "is", now.get(place)])
             seen.update(now)
-        first = first or len(seen)
-    return {"ok": not differences, "first": first, "last": len(seen), "differences": differences[:10]}
+        first = first or sum(seen.values())
+    last = sum(seen.values())
+    return {"ok": not differences, "first": first, "last": last, "differences": differences[:10]}
 
 
 def main(read):
