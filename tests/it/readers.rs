@@ -57,16 +57,17 @@ async fn fill(server: &Server, user: &str) {
     }
 }
 
-async fn ask_all(mode: &str, server: &Server) -> Vec<Value> {
+async fn ask(script: &str, mode: &str, server: &Server) -> Value {
     let url = server.url("");
     let users = json!([&USERS[..], &LEGACY[..]].concat()).to_string();
     let data = server.data.to_str().expect("path");
-    let args = [mode, &url, data, &users];
-    let all = join_all(READERS.map(|script| verdict(script, &args))).await;
-    for (script, verdict) in READERS.iter().zip(&all) {
-        assert_eq!(verdict["ok"], true, "{script}: {verdict:#}");
-    }
-    all
+    let verdict = verdict(script, &[mode, &url, data, &users]).await;
+    assert_eq!(verdict["ok"], true, "{script}: {verdict:#}");
+    verdict
+}
+
+async fn ask_all(mode: &str, server: &Server) -> Vec<Value> {
+    join_all(READERS.map(|script| ask(script, mode, server))).await
 }
 
 #[tokio::test]
@@ -97,9 +98,8 @@ async fn every_reader_sees_each_row_and_column_as_the_api_shows_it() {
 
 #[tokio::test]
 async fn every_reader_reads_the_whole_tree_while_others_write() {
-    let server = Server::start_with(&["--checkpoint-interval", "100ms"]).await;
+    let server = Server::start_with(&["--checkpoint-interval", "1h"]).await;
     join_all(USERS.map(|user| fill(&server, user))).await;
-    server.checkpoint().await;
     let done = AtomicBool::new(false);
     let write = |user: &'static str| {
         let (server, done) = (&server, &done);
@@ -119,7 +119,10 @@ async fn every_reader_reads_the_whole_tree_while_others_write() {
         }
     };
     let read = async {
-        let all = ask_all("watch", &server).await;
+        let mut all = Vec::new();
+        for reader in READERS {
+            all.push(ask(reader, "watch", &server).await);
+        }
         done.store(true, Ordering::Relaxed);
         all
     };
