@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
+use tokio::sync::Semaphore;
 
 use crate::actors::{Limits, Shared, Unreadable, registry::Registry};
 use crate::cli::{Settings, StoreSettings};
@@ -106,6 +107,7 @@ pub fn open(
         // HTTP has a thread a core: half as many for partitions keep both busy.
         arbiters: if settings.arbiters == 0 { cores.div_ceil(2) } else { settings.arbiters },
     };
+    let checkpoints = Arc::new(Semaphore::new(limits.checkpoint_concurrency.max(1)));
     let shared = Shared {
         env: env.clone(),
         log,
@@ -113,6 +115,7 @@ pub fn open(
         registry: Registry::new(),
         limits,
         unreadable: Unreadable::default(),
+        checkpoints,
     };
     Ok(Opened { shared: Arc::new(shared), report, lock })
 }

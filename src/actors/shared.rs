@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
 use super::registry::Registry;
 use crate::domain::PartitionKey;
 use crate::env::Env;
@@ -47,6 +49,8 @@ pub struct Shared {
     pub limits: Limits,
     /// Files that cannot be read, and why.
     pub unreadable: Unreadable,
+    /// Permits for checkpoints: as many are under way at once as [`Limits`] says, whoever asked.
+    pub checkpoints: Arc<Semaphore>,
 }
 
 impl Shared {

@@ -75,6 +75,10 @@ impl Partition {
         let plan = ready.freeze();
         let shared = Arc::clone(&self.shared);
         let writing = async move {
+            let permit = match permit {
+                Some(permit) => Ok(permit),
+                None => Arc::clone(&shared.checkpoints).acquire_owned().await,
+            };
             let written = checkpoint::write(&shared, plan).await;
             drop(permit);
             written

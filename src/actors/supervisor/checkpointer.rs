@@ -8,8 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
-
 use super::door::Door;
 use super::policy::{self, Unsaved};
 use crate::actors::Shared;
@@ -26,7 +24,6 @@ const HURRY: (u64, u64) = (1, 2);
 
 /// Runs until the supervisor's thread stops.
 pub async fn run(shared: Arc<Shared>, door: Door) {
-    let permits = Arc::new(Semaphore::new(shared.limits.checkpoint_concurrency.max(1)));
     let mut looked: u64 = 0;
     loop {
         let status = shared.log.status();
@@ -37,7 +34,7 @@ pub async fn run(shared: Arc<Shared>, door: Door) {
         let idle = due.is_empty();
         for index in due {
             let Some(slot) = slots.get(index) else { continue };
-            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+            let Ok(permit) = Arc::clone(&shared.checkpoints).acquire_owned().await else { return };
             let work = Work::Checkpoint { adopt: false, permit: Some(permit), reply: None };
             // A full mailbox drops the permit with the message; it is asked again soon.
             let _ = slot.addr.try_send(work);
