@@ -352,7 +352,7 @@ impl Partition {
 
     pub(super) fn publish_stats(&self) {
         let State::Ready(ready) = &self.state else { return };
-        self.stats.bytes.store(ready.rows.bytes() as u64, Ordering::Relaxed);
+        self.stats.bytes.store(ready.bytes() as u64, Ordering::Relaxed);
         self.stats.unsaved_bytes.store(ready.rows.active().bytes() as u64, Ordering::Relaxed);
     }
 }

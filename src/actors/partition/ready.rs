@@ -92,6 +92,12 @@ impl Ready {
         }
     }
 
+    /// Bytes in memory, about: rows, and the file's footer.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.rows.bytes() + self.file.as_ref().map_or(0, |file| file.view.memory())
+    }
+
     /// Whether something is not in the file yet.
     #[must_use]
     pub fn is_dirty(&self) -> bool {

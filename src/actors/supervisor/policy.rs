@@ -24,8 +24,9 @@ pub struct Unsaved {
     pub retry_at: u64,
 }
 
-/// What a partition's actor, mailbox and table cost besides its rows, about.
-const ACTOR_BYTES: u64 = 4096;
+/// What a partition's actor, mailbox and stream cost besides its rows and footer, about; the
+/// allocator's slack is in it.
+const ACTOR_BYTES: u64 = 16_384;
 
 /// The partitions that should stop at `now`: idle too long, or the longest unused while all
 /// together hold too much.
@@ -85,7 +86,7 @@ mod tests {
             checkpoint_bytes: 1000,
             checkpoint_concurrency: 2,
             idle_timeout: Duration::from_mins(1),
-            resident_bytes: 100_000,
+            resident_bytes: 250_000,
             resident_partitions: 10,
             cache_bytes: 0,
             arbiters: 1,
@@ -101,7 +102,7 @@ mod tests {
 
     #[test]
     fn the_longest_unused_stop_until_the_bounds_hold() {
-        let residents: Vec<_> = [(3, 40_000), (1, 50_000), (2, 30_000)]
+        let residents: Vec<_> = [(3, 100_000), (1, 110_000), (2, 60_000)]
             .map(|(used, bytes)| Resident { bytes, used })
             .into();
         assert_eq!(to_passivate(10, &residents, &limits()), [1]);
