@@ -11,7 +11,7 @@ use actix_web::http::header::{ALLOW, RETRY_AFTER};
 use actix_web::{HttpResponse, ResponseError};
 
 use crate::auth::IdentityError;
-use crate::domain::input::{InputError, InputErrorKind};
+use crate::domain::input::InputError;
 use crate::domain::json_text::push_string;
 use crate::store::StoreError;
 
@@ -195,13 +195,6 @@ impl ResponseError for ApiError {
 
 impl From<InputError> for ApiError {
     fn from(error: InputError) -> Self {
-        debug_assert!(matches!(
-            error.kind,
-            InputErrorKind::Malformed
-                | InputErrorKind::Missing
-                | InputErrorKind::Invalid
-                | InputErrorKind::Credentials
-        ));
         Self::new(error.kind.code(), error.message).detail("pointer", &error.pointer)
     }
 }

@@ -30,7 +30,7 @@ pub async fn list(
         // Everything else of the request is looked at only where the answer is not at hand.
         let make = async {
             let (request, identity) = params.list(&user, table)?;
-            let fields = params.fields(table)?;
+            let fields = params.fields()?;
             page(store, &user, table, request, identity, fields).await
         };
         let found = store.cached(&user, what, &[table], make).await?;
@@ -61,7 +61,7 @@ pub async fn of_audience(
     let table = Table::Distributions;
     let fixed = [("audience_id", audience.as_str())];
     let (request, identity) = params.list_where(&user, table, &fixed)?;
-    let fields = params.fields(table)?;
+    let fields = params.fields()?;
     let what = asked(&req);
     in_time(&state, async {
         let make = async {

@@ -129,7 +129,7 @@ pub async fn read(
     let params = Params::parse(req.query_string())?;
     let user = claimed(&[params.get("user_id")?])?;
     let id = record_id(table, &path)?;
-    let fields = params.fields(table)?;
+    let fields = params.fields()?;
     in_time(&state, async {
         let row = store.get(&user, table, &id).await;
         let row = row.map_err(|e| ApiError::of(e, table.spec().title))?;

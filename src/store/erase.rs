@@ -115,13 +115,12 @@ impl Store {
                 self.shared.registry.leave_catalog(&(of, table), &catalog);
             }
         }
-        for registry::Slot { key, addr, .. } in self.shared.registry.of_user(user, None) {
+        for registry::Slot { addr, .. } in self.shared.registry.of_user(user, None) {
             let (reply, closed) = oneshot::channel();
             if addr.send(Work::Close { reply }).await.is_ok() {
                 // Without an answer it stopped by itself, which serves as well.
                 let _ = closed.await;
             }
-            debug_assert_eq!(key.user(), user);
         }
         Ok(())
     }

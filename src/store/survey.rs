@@ -8,8 +8,8 @@ use crate::domain::{PartitionKey, Partitioning, Table, UserId};
 use crate::parquet::{FileView, ParquetError};
 use crate::storage::{StorageError, layout, stored_months};
 
-/// Footers are small: this much of a file's end nearly always holds one.
-const PAUSE_EVERY: usize = 64;
+/// Partitions looked at before others on the thread get their turn.
+const PAUSE_EVERY: u64 = 64;
 
 /// Looks at all files and reports those that are not Parquet.
 ///
@@ -23,7 +23,7 @@ pub async fn run(shared: Arc<Shared>) -> Result<u64, StorageError> {
             for key in stored_partitions(&shared, &user, table).await? {
                 look(&shared, &key).await?;
                 seen += 1;
-                if seen.is_multiple_of(PAUSE_EVERY as u64) {
+                if seen.is_multiple_of(PAUSE_EVERY) {
                     tokio::task::yield_now().await;
                 }
             }

@@ -4,22 +4,15 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::support::chance::Chance;
 use crate::support::{Reply, Server, singular, smallest};
 
-/// splitmix64: the same bodies for the same seed.
-struct Dice(u64);
+/// The same bodies for the same seed.
+struct Dice(Chance);
 
 impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
     fn below(&mut self, n: usize) -> usize {
-        usize::try_from(self.next() % n as u64).expect("small")
+        usize::try_from(self.0.of(0..n as u64)).expect("small")
     }
 
     fn pick<'a>(&mut self, all: &[&'a str]) -> &'a str {
@@ -170,7 +163,7 @@ async fn random_bodies_never_fail_the_server() {
     let server = Server::start().await;
     let (mut taken, mut refused) = (0, 0);
     for seed in 0..1500 {
-        let mut dice = Dice(seed);
+        let mut dice = Dice(Chance::new(seed));
         let table = ["audiences", "platforms", "distributions"][dice.below(3)];
         let body = dice.body(table);
         let case = format!("seed {seed}: {table} {body}");
@@ -281,7 +274,7 @@ async fn random_queries_never_fail_the_server() {
         "/api/users/%2e%2e/summary",
     ];
     for seed in 0..800 {
-        let mut dice = Dice(seed);
+        let mut dice = Dice(Chance::new(seed));
         let pairs: Vec<String> = (0..dice.below(4))
             .map(|_| format!("{}={}", dice.pick(&names), dice.pick(&values)))
             .collect();

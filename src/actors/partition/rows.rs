@@ -128,7 +128,7 @@ impl Rows {
         &self.groups
     }
 
-    /// The newest `created_at` of the file.
+    /// Whether an id does not tell this partition's month.
     #[must_use]
     pub fn is_foreign(&self, id: &RecordId) -> bool {
         self.key.month().is_none() || id.month(self.key.table()) != self.key.month()

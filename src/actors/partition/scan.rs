@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::rows::{GroupRows, Need, Rows};
-use crate::domain::{Filter, Position, RecordId, Row};
+use crate::domain::{Filter, Position, Row};
 
 /// A walk in progress: what it wants, where it is, what it found.
 #[derive(Debug)]
@@ -150,10 +150,6 @@ impl Scan {
 /// sorted the other way round.
 fn below<'a>(rows: &'a [Arc<Row>], place: Option<&Position>) -> &'a [Arc<Row>] {
     let Some(place) = place else { return rows };
-    let end = rows.partition_point(|row| follows(place, row.created_at, &row.id));
+    let end = rows.partition_point(|row| place.precedes(row.created_at, &row.id));
     rows.get(..end).unwrap_or_default()
-}
-
-fn follows(place: &Position, created_at: crate::domain::Micros, id: &RecordId) -> bool {
-    place.precedes(created_at, id)
 }
