@@ -6,9 +6,8 @@ use actix_web::{HttpRequest, HttpResponse};
 use super::answer::listing;
 use super::error::ApiError;
 use super::params::Params;
-use super::records::{in_time, record_id};
+use super::records::{in_time, reader_of, record_id};
 use super::state::AppState;
-use crate::auth::claimed;
 use crate::domain::{ListIdentity, Table, UserId};
 use crate::store::{ListRequest, Store, StoreError};
 
@@ -23,8 +22,7 @@ pub async fn list(
 ) -> Result<HttpResponse, ApiError> {
     let table = table.into_inner();
     let store = state.store()?;
-    let params = Params::parse(req.query_string())?;
-    let user = claimed(&[params.get("user_id")?])?;
+    let (params, user) = reader_of(&req, None)?;
     let what = asked(&req);
     in_time(&state, async {
         // Everything else of the request is looked at only where the answer is not at hand.
@@ -55,8 +53,7 @@ pub async fn of_audience(
     state: Data<AppState>,
 ) -> Result<HttpResponse, ApiError> {
     let store = state.store()?;
-    let params = Params::parse(req.query_string())?;
-    let user = claimed(&[params.get("user_id")?])?;
+    let (params, user) = reader_of(&req, None)?;
     let audience = record_id(Table::Audiences, &path)?;
     let table = Table::Distributions;
     let fixed = [("audience_id", audience.as_str())];

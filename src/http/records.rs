@@ -126,8 +126,7 @@ pub async fn read(
 ) -> Result<HttpResponse, ApiError> {
     let table = table.into_inner();
     let store = state.store()?;
-    let params = Params::parse(req.query_string())?;
-    let user = claimed(&[params.get("user_id")?])?;
+    let (params, user) = reader_of(&req, None)?;
     let id = record_id(table, &path)?;
     let fields = params.fields()?;
     in_time(&state, async {
@@ -163,6 +162,17 @@ pub fn user_of(req: &HttpRequest, body: Option<&Body<'_>>) -> Result<UserId, Api
         None => None,
     };
     Ok(claimed(&[params.get("user_id")?, named.as_deref()])?)
+}
+
+/// The parameters of a request without a body, and the user that its path, its query or both
+/// name.
+///
+/// # Errors
+/// 400 where it names none or its query is malformed, 403 where it names two.
+pub fn reader_of(req: &HttpRequest, path: Option<&str>) -> Result<(Params, UserId), ApiError> {
+    let params = Params::parse(req.query_string())?;
+    let user = claimed(&[path, params.get("user_id")?])?;
+    Ok((params, user))
 }
 
 /// The id in a path. What no id can be called is not found.

@@ -6,10 +6,8 @@ use serde_json::{Value, json};
 
 use super::answer::{json as answer, listing};
 use super::error::ApiError;
-use super::params::Params;
-use super::records::in_time;
+use super::records::{in_time, reader_of};
 use super::state::AppState;
-use crate::auth::claimed;
 use crate::domain::Table;
 use crate::store::Summary;
 
@@ -23,8 +21,7 @@ pub async fn summary(
     state: Data<AppState>,
 ) -> Result<HttpResponse, ApiError> {
     let store = state.store()?;
-    let params = Params::parse(req.query_string())?;
-    let user = claimed(&[Some(&path), params.get("user_id")?])?;
+    let (_, user) = reader_of(&req, Some(&path))?;
     in_time(&state, async {
         let make = async { Ok::<_, ApiError>(shown(&store.summary(&user).await?).to_string()) };
         let found = store.cached(&user, "summary".to_owned(), &Table::PUBLIC, make).await?;
@@ -67,8 +64,7 @@ pub async fn erase(
     state: Data<AppState>,
 ) -> Result<HttpResponse, ApiError> {
     let store = state.store()?;
-    let params = Params::parse(req.query_string())?;
-    let user = claimed(&[Some(&path), params.get("user_id")?])?;
+    let (_, user) = reader_of(&req, Some(&path))?;
     // An erasure goes on when its client goes away.
     let store = store.clone();
     let erased = actix_web::rt::spawn(async move { store.erase(&user).await });
