@@ -12,6 +12,7 @@ use actix_web::{App, HttpServer};
 use super::routes;
 use super::state::AppState;
 use crate::cli::HttpSettings;
+use crate::store::Front;
 
 /// A server that listens.
 pub struct Bound {
@@ -34,7 +35,13 @@ pub fn bind(settings: &HttpSettings, state: AppState) -> io::Result<Bound> {
     let workers = if settings.workers == 0 { cores } else { settings.workers };
     let data = Data::new(state);
     let server = HttpServer::new(move || {
-        App::new().app_data(data.clone()).wrap(Compress::default()).configure(routes::configure)
+        // Made on the worker's own thread, for it alone.
+        let front = Data::new(Front::default());
+        App::new()
+            .app_data(data.clone())
+            .app_data(front)
+            .wrap(Compress::default())
+            .configure(routes::configure)
     })
     .workers(workers)
     .max_connections((settings.max_connections / workers).max(1))

@@ -9,7 +9,7 @@ use super::error::ApiError;
 use super::records::{in_time, reader_of};
 use super::state::AppState;
 use crate::domain::Table;
-use crate::store::Summary;
+use crate::store::{Front, Summary};
 
 /// `GET /api/users/{user_id}/summary`
 ///
@@ -19,12 +19,13 @@ pub async fn summary(
     req: HttpRequest,
     path: Path<String>,
     state: Data<AppState>,
+    front: Data<Front>,
 ) -> Result<HttpResponse, ApiError> {
     let store = state.store()?;
     let (_, user) = reader_of(&req, Some(&path))?;
     in_time(&state, async {
         let make = async { Ok::<_, ApiError>(shown(&store.summary(&user).await?).to_string()) };
-        let found = store.cached(&user, "summary".to_owned(), &Table::PUBLIC, make).await?;
+        let found = store.cached(&front, &user, "summary".to_owned(), &Table::PUBLIC, make).await?;
         listing(&req, &found)
     })
     .await
@@ -78,6 +79,7 @@ pub async fn erase(
             "distributions": erased.distributions,
             "files": erased.files,
         },
+        "counts_complete": erased.counts_complete,
         "log_released": erased.log_released,
     });
     Ok(answer(body.to_string()))

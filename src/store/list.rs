@@ -63,8 +63,7 @@ impl Store {
                 let scan = Scan::new(filter.clone(), position.clone(), want, columns.clone());
                 Work::Scan { scan: Box::new(scan), reply }
             };
-            let answer = self.door.ask_again(&key, make).await;
-            let found = self.door.settled(answer).await?;
+            let found = self.door.read(&key, make).await?;
             let room = limit - rows.len();
             if let (true, Some(last)) = (found.len() > room, found.get(..room)) {
                 let last = last.last().map(|row| Place { month, position: Position::of(row) });

@@ -7,12 +7,15 @@
 mod audit;
 mod cached;
 mod erase;
+mod front;
 mod keyed;
 mod list;
 mod maintain;
 mod record;
 mod summary;
 mod survey;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,6 +26,7 @@ pub use crate::actors::StoreError;
 pub use crate::actors::listing_cache::{CacheCounts, Listing};
 pub use crate::actors::messages::{Precondition, Written};
 pub use erase::Erased;
+pub use front::Front;
 pub use keyed::{Begun, KeyedRequest, Pending, Remembered};
 pub use list::{ListRequest, Page};
 pub use maintain::Readiness;
