@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::fs::{DirEntry, File, FileSystem, OpenMode, Space, Stat};
 use super::{Env, OsFileSystem, OsRandom, SystemClock};
@@ -36,25 +36,32 @@ impl FaultyFs {
     /// Sets what goes wrong from now on.
     pub fn set(&self, faults: Faults) {
         let (state, changed) = &*self.0;
-        state.lock().unwrap().faults = faults;
+        lock(state).faults = faults;
         changed.notify_all();
     }
 
     /// Blocks until `count` new files wait.
     pub fn wait_for_held(&self, count: usize) {
         let (state, changed) = &*self.0;
-        let state = state.lock().unwrap();
-        drop(changed.wait_while(state, |state| state.held < count).unwrap());
+        let waited = changed.wait_while(lock(state), |state| state.held < count);
+        drop(waited);
     }
 
     fn pass(&self) {
         let (state, changed) = &*self.0;
-        let mut state = state.lock().unwrap();
+        let mut state = lock(state);
         state.held += 1;
         changed.notify_all();
-        state = changed.wait_while(state, |state| state.faults.hold_puts).unwrap();
+        state = changed
+            .wait_while(state, |state| state.faults.hold_puts)
+            .unwrap_or_else(PoisonError::into_inner);
         state.held -= 1;
     }
+}
+
+/// A test that failed while it held the lock has its own failure to show.
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl FileSystem for FaultyFs {
@@ -95,7 +102,7 @@ impl FileSystem for FaultyFs {
 
     /// Full means that nothing is left of a large disk.
     fn space(&self, folder: &Path) -> io::Result<Space> {
-        if self.0.0.lock().unwrap().faults.full {
+        if lock(&self.0.0).faults.full {
             return Ok(Space { available: 0, total: 1 << 40 });
         }
         OsFileSystem.space(folder)

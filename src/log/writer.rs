@@ -106,7 +106,8 @@ impl Writer {
                 return Next::Stop;
             }
             if self.shared.options.sync == SyncMode::Always {
-                linger = self.company.after(records, self.counters.sync_time - before);
+                linger =
+                    self.company.after(records, self.counters.sync_time.saturating_sub(before));
             }
         }
         let until_due = self.until_due();

@@ -41,16 +41,16 @@ impl Store {
         }
         // Before anything is read: a change that comes meanwhile makes the answer worthless.
         let entries = tables.iter().map(|table| self.shared.registry.table(user, *table));
-        let made: Made = entries.map(|entry| (Arc::clone(&entry), entry.generation())).collect();
+        let read_at: Made = entries.map(|entry| (Arc::clone(&entry), entry.generation())).collect();
         let mut generations = [0; 3];
-        for (slot, (_, generation)) in generations.iter_mut().zip(&made) {
+        for (slot, (_, generation)) in generations.iter_mut().zip(&read_at) {
             *slot = *generation;
         }
         let (reply, answer) = oneshot::channel();
         // Without an answer from a busy cache the listing is made afresh.
         let _ = self.cache.try_send(Lookup { key: key.clone(), generations, reply });
         if let Ok(Some(listing)) = answer.await {
-            front.remember(key, &listing, made, now);
+            front.remember(key, &listing, read_at, now);
             return Ok(listing);
         }
         let body = Bytes::from(make.await?);
@@ -58,7 +58,7 @@ impl Store {
         // As above.
         let keep = Keep { key: key.clone(), generations, listing: Arc::clone(&listing) };
         if self.cache.try_send(keep).is_ok() {
-            front.remember(key, &listing, made, now);
+            front.remember(key, &listing, read_at, now);
         }
         Ok(listing)
     }

@@ -4,6 +4,7 @@
 //! `Ok`: with `--sync always`, the change survives kill -9 and power loss; with the other modes,
 //! what they say. Reads see every change that was answered before they began.
 
+mod adopt;
 mod audit;
 mod cached;
 mod erase;
@@ -25,6 +26,7 @@ use actix::{Actor, Addr};
 pub use crate::actors::StoreError;
 pub use crate::actors::listing_cache::{CacheCounts, Listing};
 pub use crate::actors::messages::{Precondition, Written};
+pub use adopt::Adopted;
 pub use erase::Erased;
 pub use front::Front;
 pub use keyed::{Begun, KeyedRequest, Pending, Remembered};

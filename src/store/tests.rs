@@ -23,7 +23,7 @@ struct Bed {
     store: Store,
     user: UserId,
     settings: StoreSettings,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 fn settings(folder: &TempDir) -> StoreSettings {
@@ -56,7 +56,7 @@ async fn bed() -> Bed {
 async fn reopen(fs: FaultyFs, settings: StoreSettings, user: UserId, folder: TempDir) -> Bed {
     let opened = app::open(&fs.env(), &settings, &mut |_, _| {}).expect("store");
     let store = app::begin(opened.shared, &opened.report, &settings).await;
-    Bed { fs, store, user, settings, _folder: folder }
+    Bed { fs, store, user, settings, folder }
 }
 
 fn patch(name: &str, bytes: usize) -> Patch {
@@ -146,9 +146,9 @@ fn a_checkpoint_that_a_reload_overtakes_is_answered_and_nothing_taken_back_reach
         checkpoint.await.expect("task").expect("checkpoint");
         bed.store.checkpoint(false).await.expect("checkpoint");
         assert_eq!(bed.names().await.len(), filled + 1);
-        let Bed { store, settings, fs, user, _folder } = bed;
+        let Bed { store, settings, fs, user, folder } = bed;
         store.close(settings.close_timeout).await.expect("close");
-        let bed = reopen(fs, settings, user, _folder).await;
+        let bed = reopen(fs, settings, user, folder).await;
         assert_eq!(bed.names().await.len(), filled + 1, "from the file alone");
         bed.close().await;
     });
@@ -195,8 +195,8 @@ fn closing_leaves_to_the_log_what_cannot_be_written_in_time() {
         let closed = bed.store.close(Duration::from_millis(1)).await;
         assert!(matches!(closed, Err(StoreError::TooSlow)), "{closed:?}");
         // What the end of the process would do away with goes on waiting here.
-        let Bed { settings, fs: held, user, _folder, .. } = bed;
-        let bed = reopen(FaultyFs::default(), settings, user, _folder).await;
+        let Bed { settings, fs: held, user, folder, .. } = bed;
+        let bed = reopen(FaultyFs::default(), settings, user, folder).await;
         assert_eq!(bed.names().await, ["unsaved"]);
         bed.close().await;
         held.set(NONE);
