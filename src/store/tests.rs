@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 
 use super::*;
 use crate::app;
@@ -89,6 +90,14 @@ impl Bed {
         saved
     }
 
+    /// Begins a checkpoint, and answers when its file waits.
+    async fn held_checkpoint(&self) -> JoinHandle<Result<u64, StoreError>> {
+        let (store, fs) = (self.store.clone(), self.fs.clone());
+        let checkpoint = actix::spawn(async move { store.checkpoint(false).await });
+        tokio::task::spawn_blocking(move || fs.wait_for_held(1)).await.expect("held");
+        checkpoint
+    }
+
     /// Saves as a client does that is told to come again: a batch that was on its way when room
     /// came may still fail.
     async fn save_again(&self) {
@@ -131,10 +140,7 @@ fn a_checkpoint_that_a_reload_overtakes_is_answered_and_nothing_taken_back_reach
     run(async |bed| {
         bed.save("kept", 1).await.expect("save");
         bed.fs.set(Faults { hold_puts: true, ..NONE });
-        let store = bed.store.clone();
-        let checkpoint = actix::spawn(async move { store.checkpoint(false).await });
-        let fs = bed.fs.clone();
-        tokio::task::spawn_blocking(move || fs.wait_for_held(1)).await.expect("held");
+        let checkpoint = bed.held_checkpoint().await;
         // While its file waits, a batch of the log fails, and the partition is built again.
         bed.fs.set(Faults { full: true, hold_puts: true });
         let mut filled = 0;
@@ -192,6 +198,7 @@ fn closing_leaves_to_the_log_what_cannot_be_written_in_time() {
     run(async |bed| {
         bed.save("unsaved", 1).await.expect("save");
         bed.fs.set(Faults { hold_puts: true, ..NONE });
+        let _checkpoint = bed.held_checkpoint().await;
         let closed = bed.store.close(Duration::from_millis(1)).await;
         assert!(matches!(closed, Err(StoreError::TooSlow)), "{closed:?}");
         // What the end of the process would do away with goes on waiting here.
