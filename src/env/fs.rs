@@ -14,6 +14,8 @@ pub enum OpenMode {
     Write,
     /// A new file, for reading and writing; an error where it exists.
     CreateNew,
+    /// As [`OpenMode::CreateNew`], readable by the server's own account alone (mode 0600).
+    CreatePrivate,
 }
 
 /// What kind of thing a path names.
@@ -166,13 +168,37 @@ pub trait FileSystem: Send + Sync {
     /// # Errors
     /// Whatever the file system says.
     fn replace_through(&self, temporary: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        self.replace_as(OpenMode::CreateNew, temporary, path, bytes)
+    }
+
+    /// As [`FileSystem::replace`]; the new file is readable by the server's own account alone.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    fn replace_private(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let temporary = path.with_file_name(format!(".{name}.tmp"));
+        self.replace_as(OpenMode::CreatePrivate, &temporary, path, bytes)
+    }
+
+    /// As [`FileSystem::replace_through`], the temporary file being opened with `mode`.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    fn replace_as(
+        &self,
+        mode: OpenMode,
+        temporary: &Path,
+        path: &Path,
+        bytes: &[u8],
+    ) -> io::Result<()> {
         let folder = path.parent().map_or_else(PathBuf::new, Path::to_path_buf);
         let written = (|| {
             match self.remove_file(temporary) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
                 _ => {}
             }
-            let file = self.open(temporary, OpenMode::CreateNew)?;
+            let file = self.open(temporary, mode)?;
             file.write_all_at(bytes, 0)?;
             file.sync_data()?;
             self.rename(temporary, path)

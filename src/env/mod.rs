@@ -3,6 +3,7 @@
 
 mod clock;
 mod fs;
+mod lock;
 mod os_fs;
 mod random;
 
@@ -10,6 +11,7 @@ use std::sync::Arc;
 
 pub use clock::{Clock, SystemClock};
 pub use fs::{DirEntry, File, FileKind, FileSystem, OpenMode, Stat};
+pub use lock::lock_file;
 pub use os_fs::OsFileSystem;
 pub use random::{OsRandom, Random};
 

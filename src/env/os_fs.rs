@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -65,6 +65,9 @@ impl FileSystem for OsFileSystem {
             }
             OpenMode::CreateNew => {
                 options.write(true).create_new(true);
+            }
+            OpenMode::CreatePrivate => {
+                options.write(true).create_new(true).mode(0o600);
             }
         }
         Ok(Arc::new(OsFile(options.open(path)?)))

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle};
@@ -11,6 +12,7 @@ use actix_web::{App, HttpServer};
 
 use super::routes;
 use super::state::AppState;
+use crate::auth::Worker;
 use crate::cli::HttpSettings;
 
 /// A server that listens.
@@ -34,7 +36,11 @@ pub fn bind(settings: &HttpSettings, state: AppState) -> io::Result<Bound> {
     let workers = if settings.workers == 0 { cores } else { settings.workers };
     let data = Data::new(state);
     let server = HttpServer::new(move || {
-        App::new().app_data(data.clone()).wrap(Compress::default()).configure(routes::configure)
+        App::new()
+            .app_data(data.clone())
+            .app_data(Worker::new(Arc::clone(&data.authenticator)))
+            .wrap(Compress::default())
+            .configure(routes::configure)
     })
     .workers(workers)
     .max_connections((settings.max_connections / workers).max(1))
