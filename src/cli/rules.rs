@@ -297,13 +297,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_loopback_is_listened_on() {
-        for ok in ["127.0.0.1:0", "127.9.9.9:80", "[::1]:8080"] {
+    fn addresses_have_a_port() {
+        for ok in ["127.0.0.1:0", "127.9.9.9:80", "[::1]:8080", "0.0.0.0:8080", "[::]:8080"] {
             assert_eq!(ListenRule.parse(ok).expect(ok).to_string(), ok);
-        }
-        for open in ["0.0.0.0:8080", "[::]:8080", "192.168.1.4:8080", "[::ffff:127.0.0.1]:80"] {
-            let reason = ListenRule.parse(open).expect_err(open);
-            assert!(reason.contains("no authentication yet"), "{reason}");
         }
         for bad in ["", "8080", "localhost:8080", "127.0.0.1", "127.0.0.1:99999"] {
             assert_eq!(ListenRule.parse(bad), Err(String::new()), "{bad}");

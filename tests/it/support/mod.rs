@@ -1,7 +1,9 @@
 //! The real program, started for a test, and a client for it.
 
+pub mod access;
 pub mod chance;
 pub mod files;
+pub mod identity;
 pub mod python;
 mod raw;
 pub mod rows;
