@@ -158,7 +158,7 @@ pub async fn serve(
     // The lock comes first: a second server on the folder must not even listen.
     let held = lock(&env, &settings.store.data)?;
     drop(held);
-    let audit = Audit::start(&env, settings.store.data.clone(), settings.audit);
+    let audit = Audit::start(&env, &settings.store.data, settings.audit);
     let (authenticator, tokens) =
         Authenticator::open(&env, &settings.store.data, &settings.auth)?.start();
     let access = Access { authenticator, tokens, audit: audit.clone() };

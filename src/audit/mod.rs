@@ -16,7 +16,7 @@ mod page;
 mod trail;
 mod writer;
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -68,7 +68,7 @@ impl Audit {
     /// Starts the writer for the store in `root`. Called on an actix system's thread. Nothing is
     /// touched before the first line.
     #[must_use]
-    pub fn start(env: &Env, root: PathBuf, bounds: Bounds) -> Self {
+    pub fn start(env: &Env, root: &Path, bounds: Bounds) -> Self {
         let (queue, work) = mpsc::channel(QUEUE);
         let trail = Arc::new(Trail::new(Arc::clone(&env.fs), root, Some(bounds)));
         let counts = Arc::<Counts>::default();

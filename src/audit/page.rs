@@ -77,11 +77,11 @@ pub enum PageError {
 /// # Errors
 /// [`PageError`].
 pub fn read(trail: &Trail, query: &Query) -> Result<Page, PageError> {
-    let mut page = Page { lines: Vec::new(), next: None };
+    let mut found = Page { lines: Vec::new(), next: None };
     let mut left = SCAN;
-    let mut files = trail.files()?;
-    files.reverse();
-    for file in files {
+    let mut numbers = trail.files()?;
+    numbers.reverse();
+    for file in numbers {
         if query.after.is_some_and(|after| file > after.file) {
             continue;
         }
@@ -92,13 +92,13 @@ pub fn read(trail: &Trail, query: &Query) -> Result<Page, PageError> {
             _ => len,
         };
         // What of a line was found so far: its end, without its beginning.
-        let mut tail: Vec<u8> = Vec::new();
+        let mut rest: Vec<u8> = Vec::new();
         while at > 0 {
             let from = at.saturating_sub(BLOCK);
             let size = usize::try_from(at - from).map_err(io::Error::other)?;
             let mut block = vec![0; size];
             open.read_exact_at(&mut block, from)?;
-            block.append(&mut tail);
+            block.append(&mut rest);
             let head = if from == 0 {
                 0
             } else {
@@ -112,10 +112,10 @@ pub fn read(trail: &Trail, query: &Query) -> Result<Page, PageError> {
                 let text = line.get(begin..).unwrap_or_default();
                 let offset = from + (head + begin) as u64;
                 if let Some(text) = wanted(text, query) {
-                    page.lines.push(text.to_owned());
-                    if page.lines.len() >= query.limit {
-                        page.next = Some(Cursor { file, offset });
-                        return Ok(page);
+                    found.lines.push(text.to_owned());
+                    if found.lines.len() >= query.limit {
+                        found.next = Some(Cursor { file, offset });
+                        return Ok(found);
                     }
                 }
                 end = head + begin;
@@ -123,15 +123,15 @@ pub fn read(trail: &Trail, query: &Query) -> Result<Page, PageError> {
             left = left.saturating_sub(at - from);
             at = from;
             block.truncate(head);
-            tail = block;
+            rest = block;
             if left == 0 {
-                let offset = at + tail.len() as u64;
-                page.next = Some(Cursor { file, offset });
-                return Ok(page);
+                let offset = at + rest.len() as u64;
+                found.next = Some(Cursor { file, offset });
+                return Ok(found);
             }
         }
     }
-    Ok(page)
+    Ok(found)
 }
 
 /// The line, where it is whole and the query asks for it.
@@ -140,10 +140,8 @@ fn wanted<'a>(line: &'a [u8], query: &Query) -> Option<&'a str> {
     let Ok(Value::Object(fields)) = serde_json::from_str::<Value>(text) else { return None };
     let holds = |name: &str, wanted: &str| fields.get(name).is_some_and(|v| v == wanted);
     let action = query.action.as_deref().is_none_or(|action| holds("action", action));
-    let user = query
-        .user
-        .as_deref()
-        .is_none_or(|user| holds("by_user", user) || holds("user_id", user));
+    let user =
+        query.user.as_deref().is_none_or(|user| holds("by_user", user) || holds("user_id", user));
     (action && user).then_some(text)
 }
 
@@ -158,13 +156,16 @@ mod tests {
     fn trail(file_bytes: u64) -> (tempfile::TempDir, Trail) {
         let folder = tempfile::tempdir().expect("folder");
         let bounds = Some(Bounds { file_bytes, files: 1000 });
-        let trail = Trail::new(Arc::new(OsFileSystem), folder.path().to_path_buf(), bounds);
+        let trail = Trail::new(Arc::new(OsFileSystem), folder.path(), bounds);
         (folder, trail)
     }
 
     fn line(n: usize) -> String {
         let (by, of) = (n % 3, n % 5);
-        format!("{{\"n\":{n},\"action\":\"a{}\",\"by_user\":\"u{by}\",\"user_id\":\"v{of}\"}}\n", n % 2)
+        format!(
+            "{{\"n\":{n},\"action\":\"a{}\",\"by_user\":\"u{by}\",\"user_id\":\"v{of}\"}}\n",
+            n % 2
+        )
     }
 
     fn all(trail: &Trail, mut query: Query) -> Vec<usize> {

@@ -7,7 +7,7 @@
 //! Only the server, which knows the bounds, begins new files and removes the oldest.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::env::{File, FileKind, FileSystem, OpenMode, lock_file};
@@ -36,7 +36,7 @@ pub struct Trail {
 impl Trail {
     /// The trail of the store in `root`. Without bounds it grows at its end and no file goes.
     #[must_use]
-    pub fn new(fs: Arc<dyn FileSystem>, root: PathBuf, bounds: Option<Bounds>) -> Self {
+    pub fn new(fs: Arc<dyn FileSystem>, root: &Path, bounds: Option<Bounds>) -> Self {
         Self { fs, folder: root.join(FOLDER), bounds }
     }
 
@@ -156,7 +156,7 @@ mod tests {
 
     fn trail(bounds: Option<Bounds>) -> (tempfile::TempDir, Trail) {
         let folder = tempfile::tempdir().expect("folder");
-        let trail = Trail::new(Arc::new(OsFileSystem), folder.path().to_path_buf(), bounds);
+        let trail = Trail::new(Arc::new(OsFileSystem), folder.path(), bounds);
         (folder, trail)
     }
 
@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn two_writers_lose_nothing() {
         let (folder, first) = trail(None);
-        let second = Trail::new(Arc::new(OsFileSystem), folder.path().to_path_buf(), None);
+        let second = Trail::new(Arc::new(OsFileSystem), folder.path(), None);
         std::thread::scope(|scope| {
             for (trail, line) in [(&first, b"aaaaaaaa\n"), (&second, b"bbbbbbbb\n")] {
                 scope.spawn(move || {

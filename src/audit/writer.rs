@@ -195,7 +195,7 @@ mod tests {
     #[actix_rt::test]
     async fn what_is_recorded_is_there_at_once_and_a_flood_is_counted() {
         let folder = tempfile::tempdir().expect("folder");
-        let audit = Audit::start(&Env::system(), folder.path().to_path_buf(), BOUNDS);
+        let audit = Audit::start(&Env::system(), folder.path(), BOUNDS);
         for _ in 0..500 {
             audit.denied(denied("UNAUTHENTICATED"));
         }
@@ -203,7 +203,10 @@ mod tests {
         let event = Event::token_revoked(&Actor::command(), &user, "0123456789ab");
         audit.record(event).await.expect("kept");
         let newest = lines(&audit)[0].clone();
-        assert_eq!((&newest["action"], &newest["via"]), (&"token_revoked".into(), &"command".into()));
+        assert_eq!(
+            (&newest["action"], &newest["via"]),
+            (&"token_revoked".into(), &"command".into())
+        );
 
         audit.close().await;
         let lines = lines(&audit);
@@ -218,11 +221,12 @@ mod tests {
     }
 
     #[actix_rt::test]
+    #[allow(clippy::disallowed_methods, reason = "lays out what the writer finds")]
     async fn what_cannot_be_written_is_an_error_and_the_next_line_is_tried() {
         let folder = tempfile::tempdir().expect("folder");
         let root = folder.path().join("data");
         std::fs::write(&root, "a file in the folder's place").expect("file");
-        let audit = Audit::start(&Env::system(), root.clone(), BOUNDS);
+        let audit = Audit::start(&Env::system(), &root, BOUNDS);
         let user = UserId::checked("u").expect("user");
         let event = || Event::user_erased(&Actor::command(), &user, &[("files", 3)]);
         assert_eq!(audit.record(event()).await, Err(AuditError::Failed));

@@ -58,7 +58,7 @@ pub struct Said {
 /// revocation, which holds all the same.
 pub fn run(env: &Env, root: &Path, command: &TokenCommand) -> Result<Said, TokenCommandError> {
     let tokens = TokenStore::open(env, root)?;
-    let trail = Trail::new(Arc::clone(&env.fs), root.to_path_buf(), None);
+    let trail = Trail::new(Arc::clone(&env.fs), root, None);
     let by = Actor::command();
     let note = |event: Event| trail.append(event.line(env.clock.now()).as_bytes(), true);
     match command {
@@ -77,7 +77,9 @@ pub fn run(env: &Env, root: &Path, command: &TokenCommand) -> Result<Said, Token
             );
             Ok(Said { out: text.reveal().to_owned(), notes })
         }
-        TokenCommand::List { json } => Ok(Said { out: listed(env, &tokens, *json), notes: String::new() }),
+        TokenCommand::List { json } => {
+            Ok(Said { out: listed(env, &tokens, *json), notes: String::new() })
+        }
         TokenCommand::Revoke { id } => {
             let owner = tokens.revoke(id)?.ok_or_else(|| TokenCommandError::Unknown(id.clone()))?;
             note(Event::token_revoked(&by, &owner, id))?;

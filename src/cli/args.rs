@@ -157,8 +157,10 @@ pub(super) enum RawToken {
 
 /// Arguments of `token create`.
 #[derive(Args)]
-#[command(after_help = "The token goes to standard output, what is said of it to standard error:\n  \
-                        TOKEN=$(audience-store token create --user demo_user --scope audiences:read)")]
+#[command(
+    after_help = "The token goes to standard output, what is said of it to standard error:\n  \
+                        TOKEN=$(audience-store token create --user demo_user --scope audiences:read)"
+)]
 pub(super) struct RawTokenCreate {
     /// Whose records it opens; with the scope admin any user's
     #[arg(long, value_name = "USER_ID")]

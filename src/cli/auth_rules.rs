@@ -12,8 +12,7 @@ const NONE: &str = "none";
 /// `off`, `tokens` or `jwt`.
 pub struct AuthRule;
 
-const MODES: [(Mode, &str); 3] =
-    [(Mode::Off, "off"), (Mode::Tokens, "tokens"), (Mode::Jwt, "jwt")];
+const MODES: [(Mode, &str); 3] = [(Mode::Off, "off"), (Mode::Tokens, "tokens"), (Mode::Jwt, "jwt")];
 
 impl Rule for AuthRule {
     type Out = Mode;

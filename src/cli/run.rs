@@ -85,7 +85,9 @@ fn greeting(address: std::net::SocketAddr, data: &Path, sync: &str, mode: Mode) 
     };
     let (auth, bearer) = match mode {
         Mode::Off => ("off (requests name their user themselves)", ""),
-        Mode::Tokens => ("API tokens (audience-store token create)", " -H \"Authorization: Bearer $TOKEN\""),
+        Mode::Tokens => {
+            ("API tokens (audience-store token create)", " -H \"Authorization: Bearer $TOKEN\"")
+        }
         Mode::Jwt => ("JSON web tokens", " -H \"Authorization: Bearer $TOKEN\""),
     };
     let user = if mode == Mode::Off { "\"user_id\":\"demo_user\"," } else { "" };

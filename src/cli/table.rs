@@ -6,9 +6,7 @@
 
 use std::time::Duration;
 
-use super::auth_rules::{
-    AuthRule, KeysRule, OptionalPathRule, OptionalTextRule, TextRule,
-};
+use super::auth_rules::{AuthRule, KeysRule, OptionalPathRule, OptionalTextRule, TextRule};
 use super::rules::{
     CountRule, DurationRule, ListenRule, LogFormatRule, LogLevelRule, PathRule, Rule, SizeRule,
     SyncRule,
@@ -182,9 +180,9 @@ settings! {
     AUTH: AuthRule = "auth", Authentication, Serve, "MODE", "off", AuthRule,
         "Which credentials requests need: none, API tokens, or JSON web tokens";
     JWT_KEYS: KeysRule = "jwt-keys", Authentication, Serve, "SOURCE", "none", KeysRule,
-        "Public keys that web tokens are checked with (RS256, ES256, EdDSA)";
+        "Public keys that web tokens are checked with (`RS256`, `ES256`, `EdDSA`)";
     JWT_SECRET_FILE: OptionalPathRule = "jwt-secret-file", Authentication, Serve, "FILE", "none",
-        OptionalPathRule, "File with a shared secret that web tokens are checked with (HS256), \
+        OptionalPathRule, "File with a shared secret that web tokens are checked with (`HS256`), \
          32 bytes or more";
     JWT_ISSUER: OptionalTextRule = "jwt-issuer", Authentication, Serve, "TEXT", "none",
         OptionalTextRule, "What the `iss` of a web token must be";

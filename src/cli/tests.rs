@@ -236,7 +236,10 @@ fn other_addresses_need_authentication() {
             assert!(said.contains("with `--auth off` anyone"), "{said}");
         }
         let settings = serve(&[&listen, "--auth", "tokens"], &[]);
-        assert_eq!((settings.http.listen.to_string(), settings.auth), (open.into(), AuthSettings::Tokens));
+        assert_eq!(
+            (settings.http.listen.to_string(), settings.auth),
+            (open.into(), AuthSettings::Tokens)
+        );
     }
     for here in ["127.0.0.1:0", "127.9.9.9:80", "[::1]:8080"] {
         assert_eq!(serve(&["--listen", here], &[]).auth, AuthSettings::Off);

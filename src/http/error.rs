@@ -12,7 +12,7 @@ use actix_web::{HttpResponse, ResponseError};
 
 use crate::audit::AuditError;
 use crate::auth::tokens::TokenFileError;
-use crate::auth::{Denial, IdentityError, Refusal};
+use crate::auth::{Denial, IdentityError, Refusal, Scopes};
 use crate::domain::input::InputError;
 use crate::domain::json_text::push_string;
 use crate::store::StoreError;
@@ -27,8 +27,15 @@ pub struct ApiError {
     details: Vec<(&'static str, String)>,
     retry_after: Option<Duration>,
     allow: Option<&'static str>,
-    /// What follows `Bearer` in `WWW-Authenticate`.
-    challenge: Option<String>,
+    challenge: Challenge,
+}
+
+/// What `WWW-Authenticate` says of a token (RFC 6750, 3).
+#[derive(Clone, Copy, Debug)]
+enum Challenge {
+    Nothing,
+    Invalid,
+    Lacks(Scopes),
 }
 
 /// Every code there is, with its status and what it means: the `OpenAPI` document and the tests
@@ -82,7 +89,7 @@ impl ApiError {
             details: Vec::new(),
             retry_after: None,
             allow: None,
-            challenge: None,
+            challenge: Challenge::Nothing,
         }
     }
 
@@ -216,9 +223,18 @@ impl ResponseError for ApiError {
         if let Some(allow) = self.allow {
             response.insert_header((ALLOW, allow));
         }
-        if self.status == StatusCode::UNAUTHORIZED || self.challenge.is_some() {
-            let more = self.challenge.as_deref().unwrap_or("realm=\"audience-store\"");
-            response.insert_header((WWW_AUTHENTICATE, format!("Bearer {more}")));
+        let realm = "Bearer realm=\"audience-store\"";
+        let challenge = match self.challenge {
+            Challenge::Invalid => Some(format!("{realm}, error=\"invalid_token\"")),
+            Challenge::Lacks(scopes) => {
+                Some(format!("{realm}, error=\"insufficient_scope\", scope=\"{scopes}\""))
+            }
+            Challenge::Nothing => {
+                (self.status == StatusCode::UNAUTHORIZED).then(|| realm.to_owned())
+            }
+        };
+        if let Some(challenge) = challenge {
+            response.insert_header((WWW_AUTHENTICATE, challenge));
         }
         response.body(self.body())
     }
@@ -241,11 +257,6 @@ impl From<IdentityError> for ApiError {
     }
 }
 
-/// RFC 6750, 3: what is wrong with a token is said, in words of its own.
-fn challenge(error: &str, more: &str) -> Option<String> {
-    Some(format!("realm=\"audience-store\", error=\"{error}\"{more}"))
-}
-
 impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         let code = match &refusal {
@@ -260,7 +271,7 @@ impl From<Refusal> for ApiError {
         match refusal {
             Refusal::Missing => {}
             Refusal::NoKeys => error.retry_after = Some(Duration::from_secs(5)),
-            _ => error.challenge = challenge("invalid_token", ""),
+            _ => error.challenge = Challenge::Invalid,
         }
         error
     }
@@ -273,8 +284,7 @@ impl From<Denial> for ApiError {
             Denial::Scopes(scopes) => {
                 let mut error = Self::new("SCOPE_MISSING", denial.to_string())
                     .detail("scopes", &scopes.to_string());
-                error.challenge =
-                    challenge("insufficient_scope", &format!(", scope=\"{scopes}\""));
+                error.challenge = Challenge::Lacks(scopes);
                 error
             }
         }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{Payload, Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
-use actix_web::http::header::AUTHORIZATION;
+use actix_web::http::header::{AUTHORIZATION, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::Data;
 use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, HttpResponse};
@@ -114,18 +114,19 @@ where
             let Some(needs) = rule.does.needs() else {
                 return Ok(service.call(req).await?.map_into_left_body());
             };
-            let mut by = Actor { user: None, via: Via::Nothing };
-            let response = match admit(&req, needs, &mut by).await {
+            let mut who = Who::Nobody;
+            let response = match admit(&req, needs, &mut who).await {
                 Ok(principal) => {
                     req.extensions_mut().insert(Admitted(principal));
                     service.call(req).await?.map_into_left_body()
                 }
                 Err(error) => {
+                    // Not `into_response`, which drops what went wrong.
                     let response = HttpResponse::from_error(error);
-                    req.into_response(response).map_into_right_body()
+                    ServiceResponse::new(req.into_parts().0, response).map_into_right_body()
                 }
             };
-            note(rule, by, &response);
+            note(rule, &who, &response);
             Ok(response)
         })
     }
@@ -136,34 +137,54 @@ fn find<'a>(rules: &'a [Rule], method: &Method) -> Option<&'a Rule> {
     rules.iter().find(|rule| rule.method == method)
 }
 
-/// The caller, where his credentials allow what is needed. `by` says who he is, as far as that
-/// is known, whether he is let in or not.
+/// Who asked, as far as that is known.
+enum Who {
+    Nobody,
+    /// A token of this id, which is not taken.
+    Token(String),
+    Known(Arc<Principal>),
+}
+
+impl Who {
+    fn actor(&self) -> Actor {
+        match self {
+            Self::Nobody => Actor { user: None, via: Via::Nothing },
+            Self::Token(id) => Actor { user: None, via: Via::Token(id.clone()) },
+            Self::Known(principal) => principal.actor(),
+        }
+    }
+}
+
+/// The caller, where his credentials allow what is needed. `who` says who he is, whether he is
+/// let in or not.
 async fn admit(
     req: &ServiceRequest,
     needs: Scopes,
-    by: &mut Actor,
+    who: &mut Who,
 ) -> Result<Arc<Principal>, ApiError> {
     let defect = || ApiError::new("INTERNAL", "Internal error");
     let worker = req.app_data::<Worker>().ok_or_else(defect)?;
-    let check = || worker.check(req.headers().get_all(AUTHORIZATION).map(|h| h.as_bytes()));
+    let state = req.app_data::<Data<AppState>>().ok_or_else(defect)?;
+    let check = || worker.check(req.headers().get_all(AUTHORIZATION).map(HeaderValue::as_bytes));
     let mut checked = check();
     if let Err(Refusal::UnknownKey | Refusal::NoKeys) = checked {
-        worker.shared().fresh_keys().await;
+        // What it waits for may take longer than a request may; then the old keys decide.
+        let _ = tokio::time::timeout(state.timeout, worker.shared().fresh_keys()).await;
         checked = check();
     }
     let principal = checked.map_err(|refusal| {
         if let Some(token) = refusal.token() {
-            by.via = Via::Token(token.to_owned());
+            *who = Who::Token(token.to_owned());
         }
         ApiError::from(refusal)
     })?;
-    *by = principal.actor();
+    *who = Who::Known(Arc::clone(&principal));
     principal.require(needs)?;
     Ok(principal)
 }
 
 /// Notes an answer that refuses.
-fn note<B>(rule: &Rule, by: Actor, response: &ServiceResponse<B>) {
+fn note<B>(rule: &Rule, who: &Who, response: &ServiceResponse<B>) {
     let status = response.status();
     if status != StatusCode::UNAUTHORIZED && status != StatusCode::FORBIDDEN {
         return;
@@ -172,7 +193,7 @@ fn note<B>(rule: &Rule, by: Actor, response: &ServiceResponse<B>) {
     let Some(state) = req.app_data::<Data<AppState>>() else { return };
     let error = response.response().error().and_then(|e| e.as_error::<ApiError>());
     state.audit.denied(Denied {
-        by,
+        by: who.actor(),
         status: status.as_u16(),
         // An answer that is remembered for an Idempotency-Key has no error any more.
         code: error.map_or("FORBIDDEN", ApiError::code),
@@ -181,4 +202,3 @@ fn note<B>(rule: &Rule, by: Actor, response: &ServiceResponse<B>) {
         peer: req.peer_addr().map(|peer| peer.ip()),
     });
 }
-

@@ -66,14 +66,13 @@ impl Does {
             Table::PUBLIC.into_iter().map(of).fold(Scopes::NONE, Scopes::and)
         };
         match self {
-            Self::Create(table) | Self::Update(table) | Self::Status(table) | Self::Delete(table) => {
-                Some(Scope::write(table).into())
-            }
+            Self::Create(table)
+            | Self::Update(table)
+            | Self::Status(table)
+            | Self::Delete(table) => Some(Scope::write(table).into()),
             Self::List(table) | Self::Read(table) => Some(Scope::read(table).into()),
             // Says whether the audience is there, too.
-            Self::OfAudience => {
-                Some(Scopes::of(&[Scope::AudiencesRead, Scope::DistributionsRead]))
-            }
+            Self::OfAudience => Some(Scopes::of(&[Scope::AudiencesRead, Scope::DistributionsRead])),
             Self::Summary => Some(each(Scope::read)),
             Self::Erase => Some(each(Scope::write)),
             Self::Checkpoint

@@ -45,8 +45,7 @@ pub async fn list(
     let next = records.last().filter(|_| more).map(|record| record.id.clone());
     let now = state.tokens.now();
     let shown: Vec<Value> = records.iter().map(|record| record.shown(now)).collect();
-    let body =
-        json!({"success": true, "count": shown.len(), "tokens": shown, "next_cursor": next});
+    let body = json!({"success": true, "count": shown.len(), "tokens": shown, "next_cursor": next});
     Ok(answer(body.to_string()))
 }
 
@@ -141,9 +140,10 @@ fn wanted(bytes: &[u8]) -> Result<NewToken, ApiError> {
     let scopes = scopes.ok_or_else(|| invalid("scopes", "must be a list of texts"))?;
     let ttl = match text("ttl")? {
         None => None,
-        Some(text) => Some(parse_duration(text).ok_or_else(|| {
-            invalid("ttl", "must be a duration in s, m, h or d, such as 90d")
-        })?),
+        Some(text) => Some(
+            parse_duration(text)
+                .ok_or_else(|| invalid("ttl", "must be a duration in s, m, h or d, such as 90d"))?,
+        ),
     };
     NewToken::checked(user, scopes, text("name")?, ttl).map_err(|error| match error {
         NewTokenError::User(error) => error.into(),
@@ -188,7 +188,10 @@ mod tests {
         ] {
             let error = check(&changes).expect_err(pointer);
             let error: Value = serde_json::from_str(&error).expect("JSON");
-            assert_eq!((&error["code"], &error["details"]["pointer"]), (&json!(code), &json!(pointer)));
+            assert_eq!(
+                (&error["code"], &error["details"]["pointer"]),
+                (&json!(code), &json!(pointer))
+            );
         }
         assert!(wanted(b"[]").is_err() && wanted(b"").is_err());
     }

@@ -86,7 +86,8 @@ pub async fn erase(
         }
         Ok::<_, ApiError>((erased, gone))
     });
-    let (erased, tokens) = work.await.map_err(|_| ApiError::new("INTERNAL", "Internal error"))??;
+    let (erased, tokens) =
+        work.await.map_err(|_| ApiError::new("INTERNAL", "Internal error"))??;
     let body = json!({
         "success": true,
         "message": "User erased",

@@ -76,7 +76,7 @@ pub fn command(env: Env, args: SeedArgs) -> Result<(), SeedError> {
         let opened = app::open(&env, &args.store, &mut |_, _| {})?;
         // A seeder erases nobody, and so has nothing to note.
         let bounds = Bounds { file_bytes: 1 << 20, files: 2 };
-        let audit = Audit::start(&env, args.store.data.clone(), bounds);
+        let audit = Audit::start(&env, &args.store.data, bounds);
         let store = app::begin(opened.shared.clone(), &opened.report, audit).await;
         let until = args.until.unwrap_or_else(|| env.clock.now());
         let generator = Generator::new(args.seed, args.options, until);

@@ -20,7 +20,8 @@ async fn what_was_done_and_what_was_refused_is_read_back_newest_first() {
     let admin = token(&data, "ops", &["admin"], &[]);
     let user = token(&data, "u", &SCOPES[..6], &[]);
     let old = token(&data, "u", &["audiences:read"], &[]);
-    let (code, ..) = run(program(&["token", "revoke", id_of(&old), "--data", data.to_str().expect("path")]));
+    let (code, ..) =
+        run(program(&["token", "revoke", id_of(&old), "--data", data.to_str().expect("path")]));
     assert_eq!(code, 0);
     let server = Server::over(&data, &TOKENS).await;
     // Refused: nobody, a revoked token, a missing scope, another user.
@@ -39,7 +40,12 @@ async fn what_was_done_and_what_was_refused_is_read_back_newest_first() {
     let all = server.with(&admin).events("").await;
     let said: Vec<_> = all
         .iter()
-        .map(|e| fields(e, &["action", "by_user", "via", "code", "method", "route", "user_id", "token_id"]))
+        .map(|e| {
+            fields(
+                e,
+                &["action", "by_user", "via", "code", "method", "route", "user_id", "token_id"],
+            )
+        })
         .collect();
     let by = |token: &str| format!("token {}", id_of(token));
     let (ops, u, gone) = (by(&admin), by(&user), by(&old));
@@ -53,7 +59,16 @@ async fn what_was_done_and_what_was_refused_is_read_back_newest_first() {
             ["denied", "u", &u, "USER_MISMATCH", "POST", "/api/audiences", "-", "-"],
             ["denied", "u", &u, "SCOPE_MISSING", "GET", "/metrics", "-", "-"],
             ["denied", "-", &gone, "TOKEN_UNKNOWN", "GET", "/api/audiences", "-", "-"],
-            ["denied", "-", "-", "UNAUTHENTICATED", "GET", "/api/audiences/{audience_id}", "-", "-"],
+            [
+                "denied",
+                "-",
+                "-",
+                "UNAUTHENTICATED",
+                "GET",
+                "/api/audiences/{audience_id}",
+                "-",
+                "-"
+            ],
             ["token_revoked", "-", "command", "-", "-", "-", "u", id_of(&old)],
             ["token_created", "-", "command", "-", "-", "-", "u", id_of(&old)],
             ["token_created", "-", "command", "-", "-", "-", "u", id_of(&user)],

@@ -246,8 +246,7 @@ async fn the_credentials_say_who_the_user_is_and_nothing_else_can() {
         let headers = [("Authorization", bearer), (key, "k")];
         server.send(Method::POST, "/api/audiences", &headers, Some(body)).await
     };
-    let (mine, theirs) =
-        (server.token("owner", all), server.token("thief", all));
+    let (mine, theirs) = (server.token("owner", all), server.token("thief", all));
     eventually("tokens are taken", async || {
         server.with(&theirs).get("/api/audiences").await.status.is_success()
     })
@@ -266,7 +265,10 @@ async fn an_administrator_may_name_anybody_but_sees_no_more_than_the_table_says(
     let server = Server::over(&data, &["--auth", "tokens"]).await;
     let (admin, user) = (server.with(&admin), server.with(&user));
     let id = admin.save("audiences", &audience("u/1", "by ops")).await;
-    assert_eq!(user.get(&format!("/api/audiences/{id}")).await.expect(200)["audience"]["user_id"], "u/1");
+    assert_eq!(
+        user.get(&format!("/api/audiences/{id}")).await.expect(200)["audience"]["user_id"],
+        "u/1"
+    );
     admin.get(&format!("/api/audiences/{id}")).await.expect_error(404, "NOT_FOUND");
     let path = format!("/api/audiences/{id}?user_id={}", encoded("u/1"));
     admin.get(&path).await.expect(200);
@@ -289,13 +291,19 @@ async fn erasing_takes_the_user_himself_or_an_administrator_and_his_tokens_go_wi
     server.with(&other).delete(erase).await.expect_error(403, "SCOPE_MISSING");
     server.with(&other).save("audiences", &audience("gone", "a")).await;
     let erased = server.with(&himself).delete(erase).await.expect(200);
-    assert_eq!((&erased["erased"]["audiences"], &erased["erased"]["tokens"]), (&json!(1), &json!(2)));
+    assert_eq!(
+        (&erased["erased"]["audiences"], &erased["erased"]["tokens"]),
+        (&json!(1), &json!(2))
+    );
     for token in [&himself, &other] {
         server.with(token).get("/api/audiences").await.expect_error(401, "TOKEN_UNKNOWN");
     }
     let admin = server.with(&admin);
     let erased = admin.delete(erase).await.expect(200);
-    assert_eq!((&erased["erased"]["audiences"], &erased["erased"]["tokens"]), (&json!(0), &json!(0)));
+    assert_eq!(
+        (&erased["erased"]["audiences"], &erased["erased"]["tokens"]),
+        (&json!(0), &json!(0))
+    );
     let events = admin.events("user_id=gone&action=user_erased").await;
     let by: Vec<_> = events.iter().map(|e| (e["by_user"].clone(), e["via"].clone())).collect();
     let of = |user: &str, token: &str| (json!(user), json!(format!("token {}", id_of(token))));

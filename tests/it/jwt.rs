@@ -34,8 +34,14 @@ fn claims(changes: &Value) -> Value {
 }
 
 fn args<'a>(more: &[&'a str]) -> Vec<&'a str> {
-    let mut all =
-        vec!["--auth", "jwt", "--jwt-issuer", "https://id.example", "--jwt-audience", "audience-store"];
+    let mut all = vec![
+        "--auth",
+        "jwt",
+        "--jwt-issuer",
+        "https://id.example",
+        "--jwt-audience",
+        "audience-store",
+    ];
     all.extend(more);
     all
 }
@@ -91,7 +97,11 @@ async fn claims_of_other_names_say_who_and_what() {
     let none = of(json!({"uid": "me", "scope": "admin"}));
     let id = server.with(&admin).save("audiences", &audience("me", "a")).await;
     server.with(&user).get(&format!("/api/audiences/{id}")).await.expect(200);
-    server.with(&user).post("/api/audiences", &audience("me", "b")).await.expect_error(403, "SCOPE_MISSING");
+    server
+        .with(&user)
+        .post("/api/audiences", &audience("me", "b"))
+        .await
+        .expect_error(403, "SCOPE_MISSING");
     server.with(&none).get("/api/audiences").await.expect_error(403, "SCOPE_MISSING");
     let other = server.with(&user).get("/api/audiences?user_id=ops").await;
     other.expect_error(403, "USER_MISMATCH");
@@ -108,7 +118,9 @@ async fn every_attack_is_refused() {
     let of = |changes: Value| ours.token(Some("a"), &claims(&changes));
     assert!(works(&server, &of(json!({}))).await);
 
-    let unsigned = |alg: &str| format!("{}.{}.", b64(json!({"alg": alg, "kid": "a"}).to_string()), b64(good.to_string()));
+    let unsigned = |alg: &str| {
+        format!("{}.{}.", b64(json!({"alg": alg, "kid": "a"}).to_string()), b64(good.to_string()))
+    };
     let confused = |secret: &str| {
         let key = EncodingKey::from_secret(secret.as_bytes());
         signed(&json!({"alg": "HS256", "kid": "a"}), &good, &key, Algorithm::HS256)
@@ -134,7 +146,10 @@ async fn every_attack_is_refused() {
         ("a name that is a path", ours.token(Some("../../etc/passwd"), &good)),
         ("no name", ours.token(None, &good)),
         ("a key in the header", brought(&json!({"alg": "RS256", "kid": "a", "jwk": theirs.web}))),
-        ("an address in the header", brought(&json!({"alg": "RS256", "kid": "a", "jku": "http://127.0.0.1:1/"}))),
+        (
+            "an address in the header",
+            brought(&json!({"alg": "RS256", "kid": "a", "jku": "http://127.0.0.1:1/"})),
+        ),
         ("an extension", signed(&critical, &good, &ours.signs, Algorithm::RS256)),
         ("no signature", format!("{head}.{body}.")),
         ("other claims under the signature", format!("{head}.{admin}.{signature}")),

@@ -123,7 +123,11 @@ async fn what_is_asked_for_is_checked_and_keys_for_repeats_are_not_taken() {
     }
     // Pages, newest first.
     for _ in 0..4 {
-        server.with(&admin).post("/api/admin/tokens", &json!({"user_id": "u", "scopes": ["admin"]})).await.expect(201);
+        server
+            .with(&admin)
+            .post("/api/admin/tokens", &json!({"user_id": "u", "scopes": ["admin"]}))
+            .await
+            .expect(201);
     }
     let (mut ids, mut cursor) = (Vec::new(), String::new());
     loop {
@@ -158,7 +162,15 @@ async fn a_typo_a_revoked_token_and_an_expired_one_are_told_apart() {
         typo.into_iter().collect::<String>()
     };
     let swapped = format!("{}{}{}", &good[..4], &revoked[4..16], &good[16..]);
-    for bad in [typo(5), typo(30), typo(65), swapped, good[..65].to_owned(), format!("{good}x"), good.to_uppercase()] {
+    for bad in [
+        typo(5),
+        typo(30),
+        typo(65),
+        swapped,
+        good[..65].to_owned(),
+        format!("{good}x"),
+        good.to_uppercase(),
+    ] {
         let reply = server.with(&bad).get("/api/audiences").await;
         let challenge = reply.header("www-authenticate").expect("challenge").to_owned();
         assert!(challenge.starts_with("Bearer ") && challenge.contains("invalid_token"));
@@ -208,7 +220,8 @@ async fn a_secret_is_shown_once_and_kept_nowhere() {
     }
     let files = contents(&data);
     assert!(files.contains_key("auth/tokens.json"));
-    for name in files.keys().filter(|name| name.starts_with("auth/") || name.starts_with("audit/")) {
+    for name in files.keys().filter(|name| name.starts_with("auth/") || name.starts_with("audit/"))
+    {
         let mode = std::fs::metadata(data.join(name)).expect("file").permissions().mode();
         assert_eq!(mode & 0o077, 0, "{name} is others' to read");
     }
@@ -232,7 +245,8 @@ async fn tokens_that_are_made_at_once_are_all_kept() {
         let made = server.with(&admin).post("/api/admin/tokens", &asked).await.expect(201);
         made["token"].as_str().expect("token").to_owned()
     });
-    let (commands, endpoints) = futures_util::future::join(join_all(by_command), join_all(by_endpoint)).await;
+    let (commands, endpoints) =
+        futures_util::future::join(join_all(by_command), join_all(by_endpoint)).await;
     let made = commands.into_iter().map(|made| made.expect("made")).chain(endpoints);
     for token in made.collect::<Vec<_>>() {
         eventually("it works", async || {

@@ -148,7 +148,7 @@ fn what_is_remembered_is_bounded() {
     let secret = "a".repeat(32);
     world.secret(&secret);
     let worker = Worker::new(world.open(&world.jwt()).authenticator);
-    for expires in 0..REMEMBERED.get() as i64 + 10 {
+    for expires in 0..i64::try_from(REMEMBERED.get()).expect("small") + 10 {
         assert!(check(&worker, &web_token(&secret, 2_000_000 + expires)).is_ok());
     }
     assert_eq!(worker.seen.borrow().verified.len(), REMEMBERED.get());

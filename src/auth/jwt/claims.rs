@@ -38,15 +38,14 @@ impl Rules {
     /// # Errors
     /// [`Refusal::Expired`], [`Refusal::Refused`].
     pub fn check(&self, claims: &Map<String, Value>, now: i64) -> Result<Verified, Refusal> {
-        let expires = seconds(claims, "exp")
-            .ok_or(Refusal::Refused("its `exp` is missing, or no time"))?;
+        let expires =
+            seconds(claims, "exp").ok_or(Refusal::Refused("its `exp` is missing, or no time"))?;
         let until = expires.saturating_add(self.leeway);
         if until <= now {
             return Err(Refusal::Expired { token: None });
         }
         if claims.contains_key("nbf") {
-            let begins =
-                seconds(claims, "nbf").ok_or(Refusal::Refused("its `nbf` is no time"))?;
+            let begins = seconds(claims, "nbf").ok_or(Refusal::Refused("its `nbf` is no time"))?;
             if begins > now.saturating_add(self.leeway) {
                 return Err(Refusal::Refused("it does not hold yet"));
             }
@@ -120,7 +119,7 @@ mod tests {
         }
     }
 
-    fn check(changes: Value) -> Result<Verified, Refusal> {
+    fn check(changes: &Value) -> Result<Verified, Refusal> {
         let mut claims = json!({
             "iss": "https://id.example", "aud": "store", "exp": 1000, "sub": "u",
             "scope": "openid audiences:read platforms:write",
@@ -133,17 +132,17 @@ mod tests {
 
     #[test]
     fn what_holds_says_who_and_what() {
-        let verified = check(json!({})).expect("holds");
+        let verified = check(&json!({})).expect("holds");
         assert_eq!(verified.until, 1030);
         let may: Vec<Scope> =
             Scope::ALL.into_iter().filter(|s| verified.principal.may(*s)).collect();
         assert_eq!(may, [Scope::AudiencesRead, Scope::PlatformsWrite]);
         let user = verified.principal.user_for(Scope::AudiencesRead, &[]).expect("user");
         assert_eq!(user.as_str(), "u");
-        let list = check(json!({"scope": ["admin", "email"], "aud": ["x", "store"]}));
+        let list = check(&json!({"scope": ["admin", "email"], "aud": ["x", "store"]}));
         assert!(list.expect("holds").principal.may(Scope::Admin));
         for none in [json!(null), json!(""), json!([]), json!("profile")] {
-            let verified = check(json!({ "scope": none })).expect("holds");
+            let verified = check(&json!({ "scope": none })).expect("holds");
             assert!(!Scope::ALL.into_iter().any(|s| verified.principal.may(s)));
         }
     }
@@ -160,9 +159,9 @@ mod tests {
             (json!({"exp": i64::MAX}), true),
             (json!({"exp": i64::MIN}), false),
         ] {
-            assert_eq!(check(claims.clone()).is_ok(), holds, "{claims}");
+            assert_eq!(check(&claims).is_ok(), holds, "{claims}");
         }
-        assert_eq!(check(json!({"exp": 1})), Err(Refusal::Expired { token: None }));
+        assert_eq!(check(&json!({"exp": 1})), Err(Refusal::Expired { token: None }));
     }
 
     #[test]
@@ -191,7 +190,7 @@ mod tests {
             json!({"scope": [7]}),
             json!({"scope": {"admin": true}}),
         ] {
-            assert!(matches!(check(claims.clone()), Err(Refusal::Refused(_))), "{claims}");
+            assert!(matches!(check(&claims), Err(Refusal::Refused(_))), "{claims}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! JSON web tokens: RS256, ES256, EdDSA (Ed25519) and HS256.
+//! JSON web tokens: `RS256`, `ES256`, `EdDSA` (`Ed25519`) and `HS256`.
 //!
 //! `keys` are what signatures are checked with, each for one algorithm; `claims` are the rules for
 //! what a token says; `source` is where keys come from, `jwks` the task that fetches them. Checking
@@ -39,12 +39,16 @@ struct Header {
 pub fn check(token: &str, keys: &Keys, rules: &Rules, now: i64) -> Result<Verified, Refusal> {
     let (message, signature) = token.rsplit_once('.').ok_or(NO_JWT)?;
     let (header, payload) = message.split_once('.').ok_or(NO_JWT)?;
+    if payload.contains('.') {
+        return Err(NO_JWT);
+    }
     let header: Header = decoded(header)?;
     if header.crit.is_some() {
         return Err(Refusal::Refused("it has extensions that must be understood, and are not"));
     }
     let key = keys.find(&header.alg, header.kid.as_deref())?;
-    let valid = jsonwebtoken::crypto::verify(signature, message.as_bytes(), &key.key, key.algorithm);
+    let valid =
+        jsonwebtoken::crypto::verify(signature, message.as_bytes(), &key.key, key.algorithm);
     if !valid.unwrap_or(false) {
         return Err(Refusal::Refused("its signature is wrong"));
     }

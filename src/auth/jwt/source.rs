@@ -171,8 +171,7 @@ mod tests {
         let path = folder.path().join("secret");
         let put = |text: &str| OsFileSystem.replace(&path, text.as_bytes()).expect("file");
         let keys = Arc::new(Published::new(Keys::None));
-        let open =
-            || KeyFile::open(Arc::new(OsFileSystem), path.clone(), true, Arc::clone(&keys));
+        let open = || KeyFile::open(Arc::new(OsFileSystem), path.clone(), true, Arc::clone(&keys));
         assert!(matches!(open(), Err(KeySourceError::Io { .. })));
         put("too short");
         assert!(matches!(open(), Err(KeySourceError::Keys { source: KeyError::Secret, .. })));

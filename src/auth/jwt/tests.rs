@@ -175,10 +175,7 @@ fn a_public_key_is_never_taken_for_a_shared_secret() {
         let header = json!({"alg": "HS256", "kid": "0"});
         let token = signed(&header, &key, Algorithm::HS256);
         for keys in [&one, &all] {
-            assert_eq!(
-                verdict(&token, keys),
-                Err(Refusal::Refused("its `alg` is not the key's"))
-            );
+            assert_eq!(verdict(&token, keys), Err(Refusal::Refused("its `alg` is not the key's")));
         }
     }
 }
@@ -298,6 +295,9 @@ fn a_pem_file_holds_one_public_key_of_a_kind_that_is_taken() {
     for tag in ["PRIVATE KEY", "EC PRIVATE KEY", "CERTIFICATE"] {
         assert_eq!(error(&key.replace("PUBLIC KEY", tag)), Some(KeyError::Pem), "{tag}");
     }
-    assert_eq!(error("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"), Some(KeyError::Pem));
+    assert_eq!(
+        error("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"),
+        Some(KeyError::Pem)
+    );
     assert_eq!(Keys::secret(b"short\n").err(), Some(KeyError::Secret));
 }

@@ -96,8 +96,7 @@ impl TokenFile {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             other => other?,
         };
-        decode(&bytes)
-            .map_err(|reason| TokenFileError::Damaged { path: self.path.clone(), reason })
+        decode(&bytes).map_err(|reason| TokenFileError::Damaged { path: self.path.clone(), reason })
     }
 
     /// Changes the tokens. On return the change survives power loss; after an error the file is
@@ -264,7 +263,7 @@ mod tests {
         assert_eq!(records[0].scopes, Scopes::of(&[Scope::AudiencesRead, Scope::AudiencesWrite]));
         assert_eq!(records[1].revoked_at, Some(Micros::new(1_700_000_100_000_000)));
         let text = "ast_0123456789AB_0123456789ABCDEFGHIJKLMNOPQRSTUV0123456789A13422z";
-        let token = TokenText::parse(text).ok().expect("token");
+        let Ok(token) = TokenText::parse(text) else { panic!("{text}") };
         assert_eq!((token.id(), token.hash()), (records[0].id.as_str(), records[0].hash));
         assert_eq!(encode(&records).expect("encode"), bytes);
     }
@@ -284,7 +283,8 @@ mod tests {
         ] {
             OsFileSystem.create_dir_all(file.path.parent().expect("parent")).expect("folder");
             OsFileSystem.replace(&file.path, damaged.as_bytes()).expect("file");
-            let error = file.change(|_| Ok(())).err().expect("damaged").to_string();
+            let Err(error) = file.change(|_| Ok(())) else { panic!("{says}") };
+            let error = error.to_string();
             assert!(error.contains(says) && error.contains("was left as it is"), "{error}");
             assert_eq!(OsFileSystem.read(&file.path).expect("file"), damaged.as_bytes());
         }

@@ -62,8 +62,9 @@ impl TokenText {
     pub fn parse(text: &str) -> Result<Self, TokenTextError> {
         let form = text.len() == LENGTH && text.starts_with(PREFIX);
         let rest = text.get(PREFIX.len()..).filter(|_| form).ok_or(TokenTextError::Form)?;
-        let alphabet =
-            |(at, byte): (usize, u8)| if at == ID { byte == b'_' } else { byte.is_ascii_alphanumeric() };
+        let alphabet = |(at, byte): (usize, u8)| {
+            if at == ID { byte == b'_' } else { byte.is_ascii_alphanumeric() }
+        };
         if !rest.bytes().enumerate().all(alphabet) {
             return Err(TokenTextError::Form);
         }
@@ -143,13 +144,13 @@ mod tests {
     #[test]
     fn the_form_is_as_written_down() {
         let token = TokenText::made(&Counting);
-        let expected =
-            "ast_0123456789AB_0123456789ABCDEFGHIJKLMNOPQRSTUV0123456789A";
+        let expected = "ast_0123456789AB_0123456789ABCDEFGHIJKLMNOPQRSTUV0123456789A";
         assert_eq!(token.reveal().get(..LENGTH - CHECKSUM), Some(expected));
         assert_eq!(token.id(), "0123456789AB");
         assert_eq!(token.reveal().len(), 66);
         let sum = u64::from(crc32c::crc32c(expected.as_bytes()));
-        let digit = |c: char| ALPHABET.iter().position(|a| char::from(*a) == c).expect("digit") as u64;
+        let digit =
+            |c: char| ALPHABET.iter().position(|a| char::from(*a) == c).expect("digit") as u64;
         let said = token.reveal()[60..].chars().fold(0, |n, c| n * 62 + digit(c));
         assert_eq!(said, sum);
     }
@@ -159,7 +160,7 @@ mod tests {
         let mut seen = HashSet::new();
         for _ in 0..100 {
             let token = TokenText::made(&OsRandom);
-            let read = TokenText::parse(token.reveal()).ok().expect("token");
+            let Ok(read) = TokenText::parse(token.reveal()) else { panic!("no token") };
             assert_eq!((read.id(), read.hash()), (token.id(), token.hash()));
             assert!(seen.insert(token.id().to_owned()) && seen.insert(token.reveal().to_owned()));
         }

@@ -7,8 +7,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{admin, examples};
 use super::schemas::{id, reference, user_id};
+use super::{admin, examples};
 use crate::domain::{Kind, Table};
 use crate::http::error::{ApiError, CODES};
 use crate::http::params::{DEFAULT_LIMIT, MAX_LIMIT};
@@ -52,7 +52,8 @@ pub(super) const GUARDED: &[&str] = &[
     "INTERNAL",
 ];
 const WRITES: &[&str] = &["STORAGE_FULL", "LOG_FAILED", "VERSION_MISMATCH"];
-pub(super) const BODIES: &[&str] = &["MALFORMED_JSON", "PAYLOAD_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE"];
+pub(super) const BODIES: &[&str] =
+    &["MALFORMED_JSON", "PAYLOAD_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE"];
 const KEYED: &[&str] = &["IDEMPOTENCY_KEY_REUSED"];
 
 /// The operation of an endpoint. With `open`, credentials are not needed and requests name their

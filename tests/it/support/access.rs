@@ -87,8 +87,7 @@ impl Holder<'_> {
 
 /// Makes a token by the command, over a folder that need not exist.
 pub fn token(data: &Path, user: &str, scopes: &[&str], more: &[&str]) -> String {
-    let mut args =
-        vec!["token", "create", "--data", data.to_str().expect("path"), "--user", user];
+    let mut args = vec!["token", "create", "--data", data.to_str().expect("path"), "--user", user];
     for scope in scopes {
         args.extend(["--scope", scope]);
     }
