@@ -154,6 +154,9 @@ pub async fn serve(
 ) -> Result<(), AppError> {
     let sync = settings.store.sync.to_string();
     let max_body = usize::try_from(settings.http.max_body).unwrap_or(usize::MAX);
+    if !settings.http.listen.ip().is_loopback() {
+        tracing::warn!("credentials and records travel as they are: put TLS before this address");
+    }
     let signals = shutdown::signals().map_err(AppError::Server)?;
     // The lock comes first: a second server on the folder must not even listen.
     let held = lock(&env, &settings.store.data)?;

@@ -118,7 +118,7 @@ impl Event {
     /// such as `key_added`, `key` the key's id.
     #[must_use]
     pub fn key(action: &'static str, by: &Actor, key: &str) -> Self {
-        Self::new(action, by).text("key_id", key)
+        Self::new(action, by).text("key", key)
     }
 
     /// A refused request.

@@ -14,7 +14,7 @@ pub enum OpenMode {
     Write,
     /// A new file, for reading and writing; an error where it exists.
     CreateNew,
-    /// As [`OpenMode::CreateNew`], readable by the server's own account alone (mode 0600).
+    /// The same, that nobody but the owner may read or write.
     CreatePrivate,
 }
 
@@ -140,6 +140,13 @@ pub trait FileSystem: Send + Sync {
     /// Whatever the file system says.
     fn stat(&self, path: &Path) -> io::Result<Stat>;
 
+    /// Whether a path names a file that nobody but its owner may read or write; `NotFound` where
+    /// there is none.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    fn is_private(&self, path: &Path) -> io::Result<bool>;
+
     /// Reads a whole file.
     ///
     /// # Errors
@@ -171,7 +178,8 @@ pub trait FileSystem: Send + Sync {
         self.replace_as(OpenMode::CreateNew, temporary, path, bytes)
     }
 
-    /// As [`FileSystem::replace`]; the new file is readable by the server's own account alone.
+    /// [`FileSystem::replace`] with a file that nobody but the owner may read, not even while it
+    /// is written.
     ///
     /// # Errors
     /// Whatever the file system says.
@@ -181,7 +189,7 @@ pub trait FileSystem: Send + Sync {
         self.replace_as(OpenMode::CreatePrivate, &temporary, path, bytes)
     }
 
-    /// As [`FileSystem::replace_through`], the temporary file being opened with `mode`.
+    /// [`FileSystem::replace_through`] with a temporary file made in one of the two ways.
     ///
     /// # Errors
     /// Whatever the file system says.

@@ -130,6 +130,12 @@ impl FileSystem for OsFileSystem {
         Ok(listed)
     }
 
+    fn is_private(&self, path: &Path) -> io::Result<bool> {
+        const OTHERS: u32 = 0o077;
+        let meta = fs::metadata(path)?;
+        Ok(meta.is_file() && meta.mode() & OTHERS == 0)
+    }
+
     fn stat(&self, path: &Path) -> io::Result<Stat> {
         let meta = fs::symlink_metadata(path)?;
         let time = u128::from(meta.mtime_nsec().unsigned_abs())

@@ -96,6 +96,10 @@ impl KeyFile {
     ) -> Result<Self, KeySourceError> {
         let file = Self { fs, path, secret, keys, seen: Mutex::new([0; 32]) };
         file.refresh()?;
+        // Deployments mount secrets readable to a group, so this is said and not refused.
+        if secret && matches!(file.fs.is_private(&file.path), Ok(false)) {
+            tracing::warn!(file = %file.path.display(), "others may read the shared secret of web tokens");
+        }
         Ok(file)
     }
 

@@ -285,6 +285,10 @@ impl FileSystem for MemoryFs {
         Ok(())
     }
 
+    fn is_private(&self, path: &Path) -> io::Result<bool> {
+        self.stat(path).map(|_| true)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.with(|inner| {
             let change = NameChange::Rename(from.to_owned(), to.to_owned());
