@@ -221,6 +221,28 @@ mod tests {
     }
 
     #[actix_rt::test]
+    async fn credentials_and_keys_have_lines_of_their_own() {
+        let folder = tempfile::tempdir().expect("folder");
+        let audit = Audit::start(&Env::system(), folder.path(), BOUNDS);
+        let user = |text| UserId::checked(text).expect("user");
+        let by = Actor { user: Some(user("ops")), via: Via::Token("0123456789ab".to_owned()) };
+        let platform = crate::domain::RecordId::checked("plat_1").expect("id");
+        audit.credentials_read(&by, &user("u"), &platform).await.expect("kept");
+        audit.record(Event::key("key_added", &Actor::command(), "k1")).await.expect("kept");
+        let lines = lines(&audit);
+        assert_eq!((&lines[0]["action"], &lines[0]["key"]), (&"key_added".into(), &"k1".into()));
+        let read = &lines[1];
+        for (name, value) in [
+            ("action", "credentials_read"),
+            ("by_user", "ops"),
+            ("user_id", "u"),
+            ("platform_id", "plat_1"),
+        ] {
+            assert_eq!(read[name], value);
+        }
+    }
+
+    #[actix_rt::test]
     #[allow(clippy::disallowed_methods, reason = "lays out what the writer finds")]
     async fn what_cannot_be_written_is_an_error_and_the_next_line_is_tried() {
         let folder = tempfile::tempdir().expect("folder");

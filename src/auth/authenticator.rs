@@ -118,9 +118,13 @@ impl Authenticator {
             match source {
                 KeySource::Public(path) => key_file = Some(file(path, false)?),
                 KeySource::Secret(path) => key_file = Some(file(path, true)?),
-                KeySource::Url(url) => {
-                    let clock = Arc::clone(&env.clock);
-                    let (task, to) = Fetching::new(url.clone(), *policy, clock, Arc::clone(&keys));
+                KeySource::Url { url, authority } => {
+                    let trusts = match authority {
+                        Some(path) => Some(jwt::trusting(env.fs.as_ref(), path)?),
+                        None => None,
+                    };
+                    let (clock, keys) = (Arc::clone(&env.clock), Arc::clone(&keys));
+                    let (task, to) = Fetching::new(url.clone(), trusts, *policy, clock, keys);
                     (fetching, ask) = (Some(task), Some(to));
                 }
             }
@@ -172,25 +176,49 @@ impl Opened {
 async fn look(tokens: Arc<TokenStore>, keys: Option<Arc<KeyFile>>) {
     let mut tick = tokio::time::interval(LOOK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let (mut of_tokens, mut of_keys) = (Told::new("tokens"), Told::new("keys"));
     loop {
         tick.tick().await;
         let (tokens, keys) = (Arc::clone(&tokens), keys.clone());
         let looked = tokio::task::spawn_blocking(move || {
-            match tokens.refresh() {
-                Ok(true) => tracing::info!("tokens were changed from outside and read again"),
-                Ok(false) => {}
-                Err(error) => tracing::error!(%error, "tokens cannot be read; the old ones serve"),
-            }
-            match keys.map(|keys| keys.refresh()) {
-                Some(Ok(true)) => tracing::info!("keys were changed and read again"),
-                Some(Err(error)) => {
-                    tracing::error!(%error, "keys cannot be read; the old ones serve");
-                }
-                _ => {}
-            }
+            let tokens = tokens.refresh().map_err(|e| e.to_string());
+            (tokens, keys.map(|keys| keys.refresh().map_err(|e| e.to_string())))
         });
-        if let Err(error) = looked.await {
-            tracing::error!(%error, "files of tokens and keys were not looked at");
+        match looked.await {
+            Ok((tokens, keys)) => {
+                of_tokens.tell(tokens);
+                of_keys.tell(keys.unwrap_or(Ok(false)));
+            }
+            Err(error) => of_tokens.tell(Err(error.to_string())),
+        }
+    }
+}
+
+/// Says what became of a look at a file; the same trouble once.
+struct Told {
+    what: &'static str,
+    trouble: Option<String>,
+}
+
+impl Told {
+    fn new(what: &'static str) -> Self {
+        Self { what, trouble: None }
+    }
+
+    fn tell(&mut self, looked: Result<bool, String>) {
+        let what = self.what;
+        match looked {
+            Ok(changed) => {
+                self.trouble = None;
+                if changed {
+                    tracing::info!("{what} were changed from outside and read again");
+                }
+            }
+            Err(error) if self.trouble.as_ref() == Some(&error) => {}
+            Err(error) => {
+                tracing::error!(%error, "{what} cannot be read; the old ones serve");
+                self.trouble = Some(error);
+            }
         }
     }
 }

@@ -81,11 +81,21 @@ pub fn run(env: &Env, root: &Path, command: &TokenCommand) -> Result<Said, Token
             Ok(Said { out: listed(env, &tokens, *json), notes: String::new() })
         }
         TokenCommand::Revoke { id } => {
-            let owner = tokens.revoke(id)?.ok_or_else(|| TokenCommandError::Unknown(id.clone()))?;
+            let id = public_part(id);
+            let unknown = || TokenCommandError::Unknown(id.to_owned());
+            let owner = tokens.revoke(id)?.ok_or_else(unknown)?;
             note(Event::token_revoked(&by, &owner, id))?;
             let notes = "A running server stops taking it within a second.".to_owned();
             Ok(Said { out: format!("token {id} of user {owner} is revoked"), notes })
         }
+    }
+}
+
+/// The id out of what somebody typed: it may be the whole token, whose secret is not for showing.
+fn public_part(typed: &str) -> &str {
+    match typed.strip_prefix("ast_") {
+        Some(rest) => rest.split('_').next().unwrap_or_default(),
+        None => typed,
     }
 }
 

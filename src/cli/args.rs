@@ -201,7 +201,7 @@ pub(super) struct RawTokenList {
 /// Arguments of `token revoke`.
 #[derive(Args)]
 pub(super) struct RawTokenRevoke {
-    /// The token's id: the 12 characters after `ast_`
+    /// The token's id: the 12 characters after `ast_`, or the whole token
     #[arg(value_name = "ID")]
     pub(super) id: String,
     #[command(flatten)]

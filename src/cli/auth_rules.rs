@@ -44,7 +44,7 @@ impl Rule for KeysRule {
             _ if text.contains('\0') => Err(String::new()),
             _ if text.contains("://") => {
                 let url = KeyUrl::parse(text).ok_or("not an address that keys may come from")?;
-                Ok(Some(KeySource::Url(url)))
+                Ok(Some(KeySource::Url { url, authority: None }))
             }
             _ => Ok(Some(KeySource::Public(PathBuf::from(text)))),
         }
@@ -59,7 +59,7 @@ impl Rule for KeysRule {
     fn show(&self, value: &Option<KeySource>) -> String {
         match value {
             None => NONE.to_owned(),
-            Some(KeySource::Url(url)) => url.as_str().to_owned(),
+            Some(KeySource::Url { url, .. }) => url.as_str().to_owned(),
             Some(KeySource::Public(path) | KeySource::Secret(path)) => path.display().to_string(),
         }
     }

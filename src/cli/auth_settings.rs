@@ -45,6 +45,16 @@ fn jwt(resolved: &Resolved) -> Result<AuthSettings, CliError> {
         }
         (Some(keys), None) | (None, Some(keys)) => Some(keys),
     };
+    let authority = resolved.get(&table::JWT_CA_FILE)?;
+    let keys = match (keys, authority) {
+        (Some(KeySource::Url { url, .. }), authority) => Some(KeySource::Url { url, authority }),
+        (keys, None) => keys,
+        (_, Some(_)) => {
+            let reason = "it is for keys from an address, and `jwt-keys` is none";
+            problems.push(wrong(resolved, &table::JWT_CA_FILE, reason));
+            None
+        }
+    };
     // A token that was made for another service must not open this one.
     let needed = "`--auth jwt` needs it, so that tokens made for others are refused";
     let mut text = |setting: &'static Setting<OptionalTextRule>| -> Result<String, CliError> {

@@ -184,6 +184,9 @@ settings! {
     JWT_SECRET_FILE: OptionalPathRule = "jwt-secret-file", Authentication, Serve, "FILE", "none",
         OptionalPathRule, "File with a shared secret that web tokens are checked with (`HS256`), \
          32 bytes or more";
+    JWT_CA_FILE: OptionalPathRule = "jwt-ca-file", Authentication, Serve, "FILE", "none",
+        OptionalPathRule, "PEM certificates of who may vouch for the address of keys, instead of \
+         the public authorities";
     JWT_ISSUER: OptionalTextRule = "jwt-issuer", Authentication, Serve, "TEXT", "none",
         OptionalTextRule, "What the `iss` of a web token must be";
     JWT_AUDIENCE: OptionalTextRule = "jwt-audience", Authentication, Serve, "TEXT", "none",

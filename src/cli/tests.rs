@@ -118,6 +118,7 @@ const BAD: &[(&str, &str, &str)] = &[
     ("auth", "Off", "not understood"),
     ("jwt-keys", "http://id.example/jwks", "not an address that keys may come from"),
     ("jwt-secret-file", "a\0b", "not understood"),
+    ("jwt-ca-file", "a\0b", "not understood"),
     ("jwt-issuer", " ", "not understood"),
     ("jwt-audience", " ", "not understood"),
     ("jwt-user-claim", " ", "not understood"),
@@ -264,6 +265,15 @@ fn web_tokens_need_keys_of_one_kind_an_issuer_and_an_audience() {
     assert!(said.starts_with("3 settings are wrong"), "{said}");
     let both = [&whole[..], &["--jwt-secret-file=s"]].concat();
     assert!(refused(&both, &[]).to_string().contains("one of the two"));
+    let authority = [&whole[..], &["--jwt-ca-file=c"]].concat();
+    assert!(refused(&authority, &[]).to_string().contains("keys from an address"));
+    let mut url = authority;
+    url[1] = "--jwt-keys=https://id.example/k";
+    let AuthSettings::Jwt { keys: KeySource::Url { authority, .. }, .. } = serve(&url, &[]).auth
+    else {
+        panic!("an address")
+    };
+    assert_eq!(authority, Some("c".into()));
     let secret = ["--auth=jwt", "--jwt-secret-file=s", "--jwt-issuer=i", "--jwt-audience=a"];
     let AuthSettings::Jwt { keys, .. } = serve(&secret, &[]).auth else { panic!("jwt") };
     assert_eq!(keys, KeySource::Secret("s".into()));

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::support::access::{folder, token};
+use crate::support::files::contents;
 use crate::support::identity::{KeyServer, Pair, b64, set, signed};
 use crate::support::{Server, audience, eventually, program, run};
 
@@ -167,6 +168,8 @@ async fn every_attack_is_refused() {
         ("a user of another type", of(json!({"sub": ["u"]}))),
         ("scopes of another type", of(json!({"scope": {"admin": true}}))),
     ];
+    let of_admin = of(json!({"scope": "admin"}));
+    let count = refused.len();
     for (attack, token) in refused {
         let reply = server.with(&token).get("/api/audiences").await;
         let challenge = reply.header("www-authenticate").expect(attack).to_owned();
@@ -201,7 +204,22 @@ async fn every_attack_is_refused() {
     let twice = [("Authorization", bearer.as_str()), ("Authorization", bearer.as_str())];
     let reply = server.send(reqwest::Method::GET, "/api/audiences", &twice, None).await;
     reply.expect_error(401, "TOKEN_MALFORMED");
-    // Nothing of a token is logged.
+    // Each refusal is in the trail, and nothing of a token is there or in the log.
+    let ops = server.with(&of_admin);
+    let denied = ops.events("action=denied").await;
+    let of_code = |code: &str| denied.iter().filter(|e| e["code"] == code).count();
+    assert_eq!((of_code("TOKEN_REFUSED"), of_code("TOKEN_EXPIRED")), (count, 2));
+    assert_eq!(of_code("TOKEN_MALFORMED"), 10);
+    assert!(denied.iter().all(|e| e.get("by_user").is_none() && e.get("via").is_none()));
+    let asked = json!({"user_id": "v", "scopes": ["admin"]});
+    ops.post("/api/admin/tokens", &asked).await.expect(201);
+    let made = ops.events("action=token_created&limit=1").await;
+    assert_eq!((&made[0]["by_user"], &made[0]["via"]), (&json!("u"), &json!("jwt")));
+    let trail = contents(&data.join("audit")).into_values().flatten().collect();
+    let trail = String::from_utf8(trail).expect("UTF-8");
+    for part in [signature, body] {
+        assert!(!trail.contains(part), "{part} is in the trail");
+    }
     for part in [signature, body, SECRET] {
         assert!(!server.said().contains(part), "{part} is in the log");
     }
@@ -262,6 +280,31 @@ async fn a_new_key_of_an_address_is_fetched_when_a_token_names_it() {
     })
     .await;
     assert!(works(&server, &new_token).await);
+}
+
+#[tokio::test]
+async fn keys_come_over_tls_from_whom_the_authority_vouches_for_and_from_nobody_else() {
+    let (folder, _) = folder();
+    let pair = Pair::ec();
+    let keys = set(&[("k", &pair)]);
+    let (source, authority) = KeyServer::start_tls(&keys).await;
+    let (_, another) = KeyServer::start_tls(&keys).await;
+    let token = pair.token(Some("k"), &claims(&json!({})));
+    let url = source.url();
+    let good = put(&folder.path().join("good"), &authority);
+    let bad = put(&folder.path().join("bad"), &another);
+    let more = ["--jwt-keys", &url, "--jwt-ca-file", &good];
+    let server = Server::start_with(&args(&more)).await;
+    assert!(works(&server, &token).await);
+    let served = source.served();
+    assert_eq!(served, 1);
+    for more in [&["--jwt-keys", &url, "--jwt-ca-file", &bad][..], &["--jwt-keys", &url]] {
+        let server = Server::start_with(&args(more)).await;
+        let refused = server.with(&token).get("/api/audiences").await;
+        refused.expect_error(503, "KEYS_UNAVAILABLE");
+        assert!(server.said().contains("keys could not be fetched"), "{}", server.said());
+    }
+    assert_eq!(source.served(), served, "nothing was asked of it");
 }
 
 #[tokio::test]
@@ -364,6 +407,10 @@ fn a_server_that_could_not_check_tokens_does_not_start() {
     let short = put(&path, "short");
     let (code, error) = start(&["--jwt-secret-file", &short]);
     assert!(code == 1 && error.contains("at least 32 bytes"), "{code} {error}");
+    let no_authority = put(&path, "nonsense");
+    let url = "https://id.example/jwks.json";
+    let (code, error) = start(&["--jwt-keys", url, "--jwt-ca-file", &no_authority]);
+    assert!(code == 1 && error.contains("holds no certificate"), "{code} {error}");
     let (code, error) = start(&["--jwt-keys", "/no/such/file"]);
     assert!(code == 1 && error.contains("cannot be read"), "{code} {error}");
     let (code, error) = start(&["--jwt-keys", "http://192.0.2.1/jwks.json"]);

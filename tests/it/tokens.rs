@@ -37,8 +37,15 @@ async fn a_token_of_the_command_opens_a_running_server_until_it_is_revoked() {
     })
     .await;
     holder.get("/api/audiences").await.expect_error(401, "TOKEN_UNKNOWN");
-    let (code, _, error) = command(&server.data, &["revoke", "nonenonenone"]);
-    assert!(code == 1 && error.contains("there is no token nonenonenone"), "{error}");
+    // Whoever pastes the whole token means its id, and does not see the secret again.
+    let (code, out, notes) = command(&server.data, &["revoke", &made]);
+    assert!(code == 0 && !out.contains(&made[17..]) && !notes.contains(&made[17..]), "{out}");
+    let other = format!("ast_nonenonenone_{}", &made[17..]);
+    for unknown in ["nonenonenone", &other] {
+        let (code, _, error) = command(&server.data, &["revoke", unknown]);
+        assert!(code == 1 && error.contains("there is no token nonenonenone;"), "{error}");
+        assert!(!error.contains(&made[17..]), "{error}");
+    }
 }
 
 #[tokio::test]

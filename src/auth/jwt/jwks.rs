@@ -25,6 +25,7 @@ pub type Ask = oneshot::Sender<()>;
 /// The task, before it runs.
 pub struct Fetching {
     url: KeyUrl,
+    trusts: Option<Arc<rustls::ClientConfig>>,
     policy: Policy,
     clock: Arc<dyn Clock>,
     keys: Arc<Published<Keys>>,
@@ -32,23 +33,30 @@ pub struct Fetching {
 }
 
 impl Fetching {
-    /// A task that has fetched nothing, and where to ask it.
+    /// A task that has fetched nothing, and where to ask it. It trusts the public authorities
+    /// where `trusts` does not say otherwise.
     #[must_use]
     pub fn new(
         url: KeyUrl,
+        trusts: Option<Arc<rustls::ClientConfig>>,
         policy: Policy,
         clock: Arc<dyn Clock>,
         keys: Arc<Published<Keys>>,
     ) -> (Self, mpsc::Sender<Ask>) {
         let (ask, asked) = mpsc::channel(WAITING);
-        (Self { url, policy, clock, keys, asked }, ask)
+        (Self { url, trusts, policy, clock, keys, asked }, ask)
     }
 
     /// Fetches until nobody can ask any more. Called on an actix system's thread.
     pub async fn run(mut self) {
         // Whoever came first has installed it.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let client = awc::Client::builder().timeout(PATIENCE).disable_redirects().finish();
+        let mut connector = awc::Connector::new();
+        if let Some(trusts) = self.trusts.clone() {
+            connector = connector.rustls_0_23(trusts);
+        }
+        let builder = awc::Client::builder().connector(connector);
+        let client = builder.timeout(PATIENCE).disable_redirects().finish();
         let mut history = History::default();
         loop {
             let wait = history.wait(&self.policy, self.clock.monotonic());

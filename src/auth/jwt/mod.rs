@@ -19,7 +19,7 @@ pub use claims::{Rules, Verified};
 pub use jwks::{Ask, Fetching};
 pub use keys::{KeyError, Keys};
 pub use policy::Policy;
-pub use source::{KeyFile, KeySource, KeySourceError, KeyUrl};
+pub use source::{KeyFile, KeySource, KeySourceError, KeyUrl, trusting};
 
 use super::Refusal;
 

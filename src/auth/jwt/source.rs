@@ -1,7 +1,7 @@
 //! Where keys come from: a file of public keys, a file with a shared secret, or an address.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
@@ -23,7 +23,12 @@ pub enum KeySource {
     /// A file with a shared secret.
     Secret(PathBuf),
     /// The address of a JSON web key set.
-    Url(KeyUrl),
+    Url {
+        /// Which.
+        url: KeyUrl,
+        /// File with the certificates of who may vouch for it; the public authorities without.
+        authority: Option<PathBuf>,
+    },
 }
 
 /// An address that keys may come from: nobody on the way can replace them.
@@ -62,6 +67,9 @@ pub enum KeySourceError {
         /// What the file system says.
         source: io::Error,
     },
+    /// It holds no certificate.
+    #[error("the file of certificates, {}, holds no certificate that can be used", .0.display())]
+    Authority(PathBuf),
     /// It holds no keys.
     #[error("the file of keys, {}, cannot be used: {source}", path.display())]
     Keys {
@@ -70,6 +78,33 @@ pub enum KeySourceError {
         /// What is wrong.
         source: KeyError,
     },
+}
+
+/// What a connection to an address of keys trusts: the certificates of a PEM file and no others.
+/// Blocking.
+///
+/// # Errors
+/// [`KeySourceError::Io`], [`KeySourceError::Authority`].
+pub fn trusting(
+    fs: &dyn FileSystem,
+    path: &Path,
+) -> Result<Arc<rustls::ClientConfig>, KeySourceError> {
+    use rustls::pki_types::{CertificateDer, pem::PemObject};
+    let bytes =
+        fs.read(path).map_err(|source| KeySourceError::Io { path: path.to_path_buf(), source })?;
+    let unusable = || KeySourceError::Authority(path.to_path_buf());
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&bytes) {
+        roots.add(certificate.map_err(|_| unusable())?).map_err(|_| unusable())?;
+    }
+    if roots.is_empty() {
+        return Err(unusable());
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|_| unusable())?;
+    Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
 }
 
 /// A file of keys that is read again when it changes. All methods but `published` block.

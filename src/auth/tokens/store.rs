@@ -41,7 +41,8 @@ impl TokenStore {
     }
 
     /// Reads the file again where it has changed; whether it had. After an error the tokens stay
-    /// as they were, and the file is looked at again only when it changes.
+    /// as they were: a file that cannot be read is tried again the next time, a damaged one when
+    /// it changes.
     ///
     /// # Errors
     /// [`TokenFileError`].
@@ -51,9 +52,12 @@ impl TokenStore {
         if version == *seen {
             return Ok(false);
         }
-        // Taken before the contents: a change in between is found the next time.
-        *seen = version;
-        self.tokens.publish(Tokens::of(self.file.read()?));
+        let read = self.file.read();
+        if !matches!(read, Err(TokenFileError::Io(_))) {
+            // Taken before the contents: a change in between is found the next time.
+            *seen = version;
+        }
+        self.tokens.publish(Tokens::of(read?));
         Ok(true)
     }
 

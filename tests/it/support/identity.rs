@@ -12,10 +12,14 @@ use aws_lc_rs::signature::{
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa};
+use rustls::ServerConfig;
+use rustls::pki_types::PrivateKeyDer;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 
 /// A key pair: how it signs, and its public half as a web key and as PEM.
 pub struct Pair {
@@ -110,8 +114,14 @@ pub fn set(keys: &[(&str, &Pair)]) -> String {
     json!({ "keys": keys.iter().map(named).collect::<Vec<_>>() }).to_string()
 }
 
+/// A connection, in the open or not.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
 /// A server that gives one answer to every request, and counts them.
 pub struct KeyServer {
+    scheme: &'static str,
     address: SocketAddr,
     answer: Arc<Mutex<(u16, String)>>,
     served: watch::Receiver<u64>,
@@ -124,14 +134,49 @@ impl KeyServer {
         Self::over(listener, keys)
     }
 
+    /// The same over TLS, and the certificate of the authority that vouches for it.
+    pub async fn start_tls(keys: &str) -> (Self, String) {
+        let mut authority = CertificateParams::new(Vec::new()).expect("parameters");
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer_key = rcgen::KeyPair::generate().expect("key");
+        let issuer = CertifiedIssuer::self_signed(authority, issuer_key).expect("authority");
+        let key = rcgen::KeyPair::generate().expect("key");
+        let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("parameters");
+        let certificate = params.signed_by(&key, &issuer).expect("certificate");
+        let private = PrivateKeyDer::try_from(key.serialize_der()).expect("key");
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], private)
+            .expect("certificate and key");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("listen");
+        let tls = Some(TlsAcceptor::from(Arc::new(config)));
+        (Self::serving(listener, keys, tls), issuer.pem())
+    }
+
     /// A server on a socket that listens already.
     pub fn over(listener: TcpListener, keys: &str) -> Self {
+        Self::serving(listener, keys, None)
+    }
+
+    fn serving(listener: TcpListener, keys: &str, tls: Option<TlsAcceptor>) -> Self {
+        let scheme = if tls.is_some() { "https" } else { "http" };
         let address = listener.local_addr().expect("address");
         let answer = Arc::new(Mutex::new((200, keys.to_owned())));
         let (count, served) = watch::channel(0);
         let answers = Arc::clone(&answer);
         tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
+            while let Ok((stream, _)) = listener.accept().await {
+                let mut stream: Box<dyn Stream> = match &tls {
+                    None => Box::new(stream),
+                    // A client that trusts nobody here hangs up.
+                    Some(tls) => match tls.accept(stream).await {
+                        Ok(stream) => Box::new(stream),
+                        Err(_) => continue,
+                    },
+                };
                 let mut head = Vec::new();
                 while !head.windows(4).any(|w| w == b"\r\n\r\n") {
                     let mut part = [0; 1024];
@@ -147,15 +192,16 @@ impl KeyServer {
                 );
                 // A client that goes away has its answer.
                 let _ = stream.write_all(text.as_bytes()).await;
+                let _ = stream.shutdown().await;
                 count.send_modify(|n| *n += 1);
             }
         });
-        Self { address, answer, served }
+        Self { scheme, address, answer, served }
     }
 
     /// The address of the set.
     pub fn url(&self) -> String {
-        format!("http://{}/jwks.json", self.address)
+        format!("{}://{}/jwks.json", self.scheme, self.address)
     }
 
     /// What is answered from now on.
