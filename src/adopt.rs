@@ -36,7 +36,7 @@ pub fn command(
     crate::cli::start_logging(logging);
     actix::System::new().block_on(async move {
         let opened = app::open(&env, store, &mut |_, _| {})?;
-        let served = app::begin(opened.shared.clone(), &opened.report, store).await;
+        let served = app::begin_command(&env, &opened, store).await;
         let began = env.clock.monotonic();
         let mut progress = Progress::on_stderr(std::io::stderr().is_terminal(), "user folders");
         let adopted = served

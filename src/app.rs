@@ -9,9 +9,11 @@ use thiserror::Error;
 use tokio::sync::Semaphore;
 
 use crate::actors::{Limits, Shared, Unreadable, registry::Registry};
+use crate::audit::{Audit, Bounds};
+use crate::auth::{AuthError, Authenticator};
 use crate::cli::{Settings, StoreSettings};
 use crate::env::{Env, File, OpenMode};
-use crate::http::{self, AppState};
+use crate::http::{self, Access, AppState};
 use crate::log::{Log, LogError, LogOptions, OpenReport, SyncMode};
 use crate::shutdown::{self, Signal};
 use crate::storage::LocalStorage;
@@ -49,6 +51,9 @@ pub enum AppError {
     /// The log cannot be opened.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// Tokens or keys cannot be read.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
     /// The end was not clean: what is said is in the log and comes back with the next start.
     #[error("the store was not closed cleanly: {0}; nothing acknowledged is lost")]
     Close(StoreError),
@@ -150,11 +155,18 @@ pub async fn serve(
 ) -> Result<(), AppError> {
     let sync = settings.store.sync.to_string();
     let max_body = usize::try_from(settings.http.max_body).unwrap_or(usize::MAX);
-    let state = AppState::starting(max_body, settings.http.request_timeout, &sync);
+    if !settings.http.listen.ip().is_loopback() {
+        tracing::warn!("credentials and records travel as they are: put TLS before this address");
+    }
     let signals = shutdown::signals().map_err(AppError::Server)?;
     // The lock comes first: a second server on the folder must not even listen.
     let held = lock(&env, &settings.store.data)?;
     drop(held);
+    let audit = Audit::start(&env, &settings.store.data, settings.audit);
+    let (authenticator, tokens) =
+        Authenticator::open(&env, &settings.store.data, &settings.auth)?.start();
+    let access = Access { authenticator, tokens, audit: audit.clone() };
+    let state = AppState::starting(max_body, settings.http.request_timeout, &sync, access);
     let bound = http::bind(&settings.http, state.clone())
         .map_err(|source| AppError::Listen { address: settings.http.listen.to_string(), source })?;
     started(bound.address);
@@ -169,7 +181,7 @@ pub async fn serve(
         Ok(opened) => opened?,
         Err(e) => return Err(AppError::Server(io::Error::other(e))),
     };
-    let store = begin(opened.shared, &opened.report, &settings.store).await;
+    let store = begin(opened.shared, &opened.report, audit.clone()).await;
     state.open(store.clone());
     let ended = shutdown::wait(signals, serving, bound.handle).await;
     if let Signal::Again = ended.signal {
@@ -180,13 +192,14 @@ pub async fn serve(
         closed = store.close(settings.store.close_timeout) => closed,
         () = ended.again => return Ok(()),
     };
+    audit.close().await;
     drop(opened.lock);
     closed.map_err(AppError::Close)?;
     ended.result.map_err(AppError::Server)
 }
 
 /// Starts the actors over an open store, after finishing what a crash cut short.
-pub async fn begin(shared: Arc<Shared>, report: &OpenReport, settings: &StoreSettings) -> Store {
+pub async fn begin(shared: Arc<Shared>, report: &OpenReport, audit: Audit) -> Store {
     if let Some(torn) = &report.torn {
         tracing::warn!(
             ?torn,
@@ -200,13 +213,21 @@ pub async fn begin(shared: Arc<Shared>, report: &OpenReport, settings: &StoreSet
     }
     let records = report.records;
     tracing::info!(records, segments = report.segments, "log opened");
-    let store = Store::start(Arc::clone(&shared), settings.data.clone());
+    let store = Store::start(Arc::clone(&shared), audit);
     actix_web::rt::spawn(async move {
         if let Err(error) = Store::survey(shared).await {
             tracing::warn!(%error, "not every file could be looked at");
         }
     });
     store
+}
+
+/// As [`begin`], for a command that runs and ends: it erases nobody and answers nobody, and so has
+/// nothing to note in the audit trail.
+pub async fn begin_command(env: &Env, opened: &Opened, settings: &StoreSettings) -> Store {
+    let bounds = Bounds { file_bytes: 1 << 20, files: 2 };
+    let audit = Audit::start(env, &settings.data, bounds);
+    begin(Arc::clone(&opened.shared), &opened.report, audit).await
 }
 
 /// Says on the console how far a long recovery is: once a second, after the first.

@@ -121,6 +121,9 @@ pub struct Load {
     /// Seconds without any answer after which open requests count as lost
     #[arg(long, default_value_t = 30.0)]
     pub timeout: f64,
+    /// Credential to send with every request: an administrator's, who may name any user
+    #[arg(long, value_name = "TOKEN")]
+    pub bearer: Option<String>,
     /// Process whose CPU time and memory are measured too
     #[arg(long, value_name = "PID")]
     pub server_pid: Option<u32>,

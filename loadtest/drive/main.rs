@@ -30,7 +30,7 @@ use std::time::Duration;
 use clap::Parser;
 
 use args::{Cli, Command, Load};
-use requests::{Requests, Users};
+use requests::{Requests, Users, authorized};
 use run::{Plan, Until};
 
 type Failure = Box<dyn Error>;
@@ -55,23 +55,29 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
                 Some(path) => read(&path)?,
                 None => requests::CLIENT_BODY.to_owned(),
             })?;
-            let requests = Requests::for_users(&users(&load)?, |user| requests::save(&body, user))?;
+            let requests = Requests::for_users(&users(&load)?, |user| {
+                authorized(requests::save(&body, user), load.bearer.as_deref())
+            })?;
             measure("save", &load, requests, &[200, 201])
         }
         Command::List { load, limit } => {
             let requests = Requests::for_users(&users(&load)?, |user| {
-                requests::get(&requests::listing_path(user, limit, ""))
+                let request = requests::get(&requests::listing_path(user, limit, ""));
+                authorized(request, load.bearer.as_deref())
             })?;
             measure("list", &load, requests, &[200])
         }
         Command::Get { load, ids } => {
             let users = users(&load)?.ids();
-            let paths = block_on(once::collect_audiences(load.addr, &users, ids))??;
-            let requests = Requests::prepared(paths.iter().map(|path| requests::get(path)))?;
+            let bearer = load.bearer.as_deref();
+            let paths = block_on(once::collect_audiences(load.addr, &users, ids, bearer))??;
+            let request = |path: &String| authorized(requests::get(path), bearer);
+            let requests = Requests::prepared(paths.iter().map(request))?;
             measure("get", &load, requests, &[200])
         }
         Command::Fetch { addr, path, out } => {
-            let body = block_on(async { once::fetch(&mut once::open(addr).await?, &path).await })??;
+            let body =
+                block_on(async { once::fetch(&mut once::open(addr).await?, &path, None).await })??;
             std::fs::write(&out, &body).map_err(|error| named(&out, &error))?;
             println!("{} bytes", body.len());
             Ok(ExitCode::SUCCESS)

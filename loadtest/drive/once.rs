@@ -7,7 +7,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::http::{Connection, HttpError};
-use crate::requests::{audience_path, get, listing_path};
+use crate::requests::{audience_path, authorized, get, listing_path};
 
 /// Pause between two looks at the readiness of a server.
 const READY_PAUSE: Duration = Duration::from_millis(2);
@@ -50,8 +50,12 @@ pub enum OnceError {
 ///
 /// # Errors
 /// [`OnceError`].
-pub async fn fetch(connection: &mut Connection, path: &str) -> Result<Vec<u8>, OnceError> {
-    let answer = connection.fetch(&get(path)).await;
+pub async fn fetch(
+    connection: &mut Connection,
+    path: &str,
+    bearer: Option<&str>,
+) -> Result<Vec<u8>, OnceError> {
+    let answer = connection.fetch(&authorized(get(path), bearer)).await;
     let (head, body) =
         answer.map_err(|source| OnceError::Http { path: path.to_owned(), source })?;
     if head.status == 200 {
@@ -83,7 +87,7 @@ pub async fn wait_ready(
     let begun = Instant::now();
     let before = since.map_or(0, |since| wall_nanos().saturating_sub(since));
     loop {
-        let look = async { fetch(&mut open(addr).await?, "/health/ready").await };
+        let look = async { fetch(&mut open(addr).await?, "/health/ready", None).await };
         let left = timeout.saturating_sub(begun.elapsed());
         let problem = match tokio::time::timeout(left, look).await {
             Ok(Ok(_)) => {
@@ -122,6 +126,7 @@ pub async fn collect_audiences(
     addr: SocketAddr,
     users: &[String],
     most: usize,
+    bearer: Option<&str>,
 ) -> Result<Vec<String>, OnceError> {
     let mut connection = open(addr).await?;
     let mut paths = Vec::new();
@@ -130,7 +135,7 @@ pub async fn collect_audiences(
             break;
         }
         let path = listing_path(user, IDS_A_PAGE, "&fields=audience_id");
-        let body = fetch(&mut connection, &path).await?;
+        let body = fetch(&mut connection, &path, bearer).await?;
         let listing: Listing =
             serde_json::from_slice(&body).map_err(|source| OnceError::Listing { path, source })?;
         paths.extend(listing.audiences.iter().map(|row| audience_path(&row.audience_id, user)));
@@ -188,11 +193,11 @@ mod tests {
         let body =
             r#"{"success":true,"audiences":[{"audience_id":"a"},{"audience_id":"b"}],"count":2}"#;
         let users = ["u/1".to_owned()];
-        let paths = collect_audiences(answering(vec![(200, body)]).await, &users, 1).await;
+        let paths = collect_audiences(answering(vec![(200, body)]).await, &users, 1, None).await;
         assert_eq!(paths.expect("paths"), ["/api/audiences/a?user_id=u%2F1"]);
-        let wrong = collect_audiences(answering(vec![(200, "[]")]).await, &users, 1).await;
+        let wrong = collect_audiences(answering(vec![(200, "[]")]).await, &users, 1, None).await;
         assert!(matches!(wrong, Err(OnceError::Listing { .. })));
-        let absent = collect_audiences(answering(vec![(404, "{}")]).await, &users, 1).await;
+        let absent = collect_audiences(answering(vec![(404, "{}")]).await, &users, 1, None).await;
         assert!(matches!(absent, Err(OnceError::Status { status: 404, .. })));
     }
 }

@@ -161,6 +161,14 @@ pub fn get(path: &str) -> Vec<u8> {
         .into_bytes()
 }
 
+/// `request` with a credential, where there is one.
+pub fn authorized(request: Vec<u8>, bearer: Option<&str>) -> Vec<u8> {
+    let line_end = request.windows(2).position(|two| two == b"\r\n").map(|at| at + 2);
+    let (Some(bearer), Some(at)) = (bearer, line_end) else { return request };
+    let (line, rest) = request.split_at(at);
+    [line, format!("Authorization: Bearer {bearer}\r\n").as_bytes(), rest].concat()
+}
+
 /// Checks and compacts a body to save.
 ///
 /// # Errors
@@ -242,6 +250,19 @@ mod tests {
             assert_eq!(saved["user_id"], format!("load_{number:06}"));
             assert_eq!(saved["name"], "Audience - 5/30/2025");
         }
+    }
+
+    #[test]
+    fn a_credential_is_a_header_of_its_own() {
+        let plain = save("{\"name\":\"x\"}", "u");
+        assert_eq!(authorized(plain.clone(), None), plain);
+        let text = String::from_utf8(authorized(plain.clone(), Some("ast_x"))).expect("text");
+        assert!(
+            text.starts_with(
+                "POST /api/audiences HTTP/1.1\r\nAuthorization: Bearer ast_x\r\nHost: "
+            )
+        );
+        assert_eq!(body_of(text.as_bytes()), body_of(&plain));
     }
 
     #[test]

@@ -20,6 +20,7 @@ Examples:
   audience-store serve --data /srv/audiences --listen 127.0.0.1:9000
   audience-store config --config store.toml           see every setting and where it comes from
   audience-store seed --users 1000 --audiences 50     fill a store with believable records
+  audience-store token create --user demo_user --scope audiences:read --ttl 90d
   audience-store log inspect --data /srv/audiences    read the write-ahead log of a stopped server";
 
 const ADOPT: &str = "\
@@ -57,6 +58,9 @@ pub(super) enum RawCommand {
     /// Take over everything that the Python service left in a folder
     #[command(after_help = ADOPT)]
     Adopt(Flags<ForStore>),
+    /// Make, show or take back API tokens, while the server runs or not
+    #[command(subcommand)]
+    Token(RawToken),
     /// Look at, or cut, the write-ahead log of a stopped server
     #[command(subcommand)]
     Log(RawLog),
@@ -145,6 +149,70 @@ pub(super) struct RawLogTruncate {
     /// Do not ask
     #[arg(long)]
     pub(super) yes: bool,
+    #[command(flatten)]
+    pub(super) flags: Flags<ForData>,
+}
+
+/// Commands of `token`.
+#[derive(Subcommand)]
+pub(super) enum RawToken {
+    /// Make a token and print it, this once
+    Create(RawTokenCreate),
+    /// Show all tokens, without their secrets
+    List(RawTokenList),
+    /// Take a token back: a running server refuses it within a second
+    Revoke(RawTokenRevoke),
+}
+
+/// Arguments of `token create`.
+#[derive(Args)]
+#[command(
+    after_help = "The token goes to standard output, what is said of it to standard error:\n  \
+                        TOKEN=$(audience-store token create --user demo_user --scope audiences:read)"
+)]
+pub(super) struct RawTokenCreate {
+    /// Whose records it opens; with the scope admin any user's
+    #[arg(long, value_name = "USER_ID")]
+    pub(super) user: String,
+    /// What it may do; may be given several times
+    #[arg(long = "scope", value_name = "SCOPE", required = true,
+          value_parser = clap::builder::PossibleValuesParser::new(scopes()))]
+    pub(super) scopes: Vec<String>,
+    /// How long it works, such as 90d; without it until it is revoked
+    #[arg(long, value_name = "DURATION", value_parser = ttl)]
+    pub(super) ttl: Option<std::time::Duration>,
+    /// What it is called in lists
+    #[arg(long, value_name = "TEXT")]
+    pub(super) name: Option<String>,
+    #[command(flatten)]
+    pub(super) flags: Flags<ForData>,
+}
+
+fn scopes() -> Vec<&'static str> {
+    crate::auth::Scope::ALL.into_iter().map(crate::auth::Scope::name).collect()
+}
+
+fn ttl(text: &str) -> Result<std::time::Duration, String> {
+    super::quantity::parse_duration(text)
+        .ok_or_else(|| "a duration in s, m, h or d, such as 90d".to_owned())
+}
+
+/// Arguments of `token list`.
+#[derive(Args)]
+pub(super) struct RawTokenList {
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) flags: Flags<ForData>,
+}
+
+/// Arguments of `token revoke`.
+#[derive(Args)]
+pub(super) struct RawTokenRevoke {
+    /// The token's id: the 12 characters after `ast_`, or the whole token
+    #[arg(value_name = "ID")]
+    pub(super) id: String,
     #[command(flatten)]
     pub(super) flags: Flags<ForData>,
 }

@@ -143,6 +143,6 @@ mod tests {
         for line in markdown.lines().filter(|line| line.starts_with('|')) {
             assert_eq!(line.matches('|').count(), 6, "{line}");
         }
-        assert_eq!(markdown.matches("\n\n| setting |").count(), 6);
+        assert_eq!(markdown.matches("\n\n| setting |").count(), 7);
     }
 }

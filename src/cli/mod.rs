@@ -6,6 +6,8 @@
 //! Nothing here runs a command.
 
 mod args;
+mod auth_rules;
+mod auth_settings;
 mod config_command;
 mod error;
 mod inspect_line;
@@ -22,7 +24,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
-use args::{Flags, RawCli, RawCommand, RawLog, RawSeed, Scoped};
+use args::{Flags, RawCli, RawCommand, RawLog, RawSeed, RawToken, Scoped};
 pub use config_command::{as_json, as_table, settings_markdown};
 pub use error::{CliError, Problem};
 pub use progress::Progress;
@@ -31,6 +33,8 @@ pub use run::{run, start_logging};
 pub use settings::{HttpSettings, LoggingSettings, Settings, StoreSettings};
 pub use sources::{CONFIG_ENVIRONMENT, ConfigFile, Entry, Environment, Resolved, Source};
 
+use crate::auth::TokenCommand;
+use crate::auth::tokens::NewToken;
 use crate::domain::Micros;
 use crate::env::FileSystem;
 use crate::seed;
@@ -63,6 +67,13 @@ pub enum Command {
         from_lsn: Option<u64>,
         /// Whether to print JSON lines.
         json: bool,
+    },
+    /// Make, show or take back API tokens.
+    Token {
+        /// Folder of the store.
+        data: PathBuf,
+        /// Which.
+        command: TokenCommand,
     },
     /// Cut the log.
     LogTruncate {
@@ -127,6 +138,7 @@ pub fn parse(
                 logging: LoggingSettings::checked(&resolved)?,
             })
         }
+        RawCommand::Token(token) => token_command(token, environment, fs),
         RawCommand::Log(RawLog::Inspect(inspect)) => {
             let data = resolve(&inspect.flags, environment, fs)?.get(&table::DATA)?;
             Ok(Command::LogInspect { data, from_lsn: inspect.from, json: inspect.json })
@@ -145,6 +157,26 @@ fn resolve<S: Scoped>(
 ) -> Result<Resolved, CliError> {
     let file = ConfigFile::load(flags.config.as_deref(), environment, fs)?;
     Resolved::resolve(S::SCOPE, &flags.given, environment, file).checked()
+}
+
+fn token_command(
+    raw: RawToken,
+    environment: Environment<'_>,
+    fs: &dyn FileSystem,
+) -> Result<Command, CliError> {
+    let (flags, command) = match raw {
+        RawToken::Create(new) => {
+            let scopes = new.scopes.iter().map(String::as_str);
+            let checked = NewToken::checked(&new.user, scopes, new.name.as_deref(), new.ttl);
+            let refused = |e| clap::Error::raw(clap::error::ErrorKind::ValueValidation, e);
+            let new_token = checked.map_err(|e| refused(format!("{e}\n")))?;
+            (new.flags, TokenCommand::Create(new_token))
+        }
+        RawToken::List(list) => (list.flags, TokenCommand::List { json: list.json }),
+        RawToken::Revoke(revoke) => (revoke.flags, TokenCommand::Revoke { id: revoke.id }),
+    };
+    let data = resolve(&flags, environment, fs)?.get(&table::DATA)?;
+    Ok(Command::Token { data, command })
 }
 
 fn seed_args(raw: &RawSeed, resolved: &Resolved) -> Result<SeedArgs, CliError> {

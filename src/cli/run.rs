@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use super::{Command, LogFormat, LoggingSettings, Settings, as_json, as_table, parse};
 use crate::adopt;
 use crate::app::{self, AppError};
+use crate::auth::{self, Mode, TokenCommand};
 use crate::env::Env;
 use crate::log::{self, Finding, Lsn};
 use crate::seed;
@@ -33,6 +34,7 @@ pub fn run() -> ExitCode {
         Command::Adopt { store, logging } => {
             adopt::command(env, &store, &logging).map_err(|e| e.to_string())
         }
+        Command::Token { data, command } => token(&env, &data, &command),
         Command::LogInspect { data, from_lsn, json } => inspect(&env, &data, from_lsn, json),
         Command::LogTruncate { data, at, yes } => truncate(&env, &data, at, yes),
     };
@@ -64,23 +66,41 @@ pub fn start_logging(settings: &LoggingSettings) {
 fn serve(env: Env, settings: Settings) -> Result<(), String> {
     start_logging(&settings.logging);
     let (data, sync) = (settings.store.data.clone(), settings.store.sync.to_string());
-    let started = move |address| print(&greeting(address, &data, &sync));
+    let mode = settings.auth.mode();
+    let started = move |address| print(&greeting(address, &data, &sync, mode));
     let system = actix::System::new();
     system.block_on(app::serve(env, settings, started)).map_err(|e| e.to_string())
 }
 
-fn greeting(address: std::net::SocketAddr, data: &Path, sync: &str) -> String {
+fn token(env: &Env, data: &Path, command: &TokenCommand) -> Result<(), String> {
+    let said = auth::token_command(env, data, command).map_err(|e| e.to_string())?;
+    print(&said.out);
+    if !said.notes.is_empty() {
+        eprintln!("{}", said.notes);
+    }
+    Ok(())
+}
+
+fn greeting(address: std::net::SocketAddr, data: &Path, sync: &str, mode: Mode) -> String {
     let promise = match sync {
         "always" => "every answered write is on disk",
         "off" => "a power loss may take the last writes",
         _ => "a power loss may take what came since the last sync",
     };
+    let (auth, bearer) = match mode {
+        Mode::Off => ("off (requests name their user themselves)", ""),
+        Mode::Tokens => {
+            ("API tokens (audience-store token create)", " -H \"Authorization: Bearer $TOKEN\"")
+        }
+        Mode::Jwt => ("JSON web tokens", " -H \"Authorization: Bearer $TOKEN\""),
+    };
+    let user = if mode == Mode::Off { "\"user_id\":\"demo_user\"," } else { "" };
     let data = std::path::absolute(data).unwrap_or_else(|_| data.to_path_buf());
     format!(
         "audience-store {version}\n  listening on  http://{address}\n  data in       {data}\n  sync          \
-         {sync} ({promise})\n  documentation http://{address}/docs\n\nsave an audience:\n  curl -s \
-         http://{address}/api/audiences -H 'Content-Type: application/json' -d \
-         '{{\"user_id\":\"demo_user\",\"name\":\"Gaming Gen \
+         {sync} ({promise})\n  auth          {auth}\n  documentation http://{address}/docs\n\nsave an audience:\n  curl -s \
+         http://{address}/api/audiences{bearer} -H 'Content-Type: application/json' -d \
+         '{{{user}\"name\":\"Gaming Gen \
          Z\",\"data_type\":\"first_party\",\"selected_variables\":[\"AGE_18_24\"]}}'\n",
         version = env!("CARGO_PKG_VERSION"),
         data = data.display(),

@@ -4,16 +4,23 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::auth_settings;
 use super::error::{CliError, Problem};
 use super::rules::{LogFormat, Rule, SyncMode};
 use super::sources::Resolved;
 use super::table::{self, Setting};
+use crate::audit::Bounds;
+use crate::auth::AuthSettings;
 
 /// Everything the server is told at its start.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Settings {
     /// Sockets, threads and bounds of HTTP.
     pub http: HttpSettings,
+    /// How callers are told apart.
+    pub auth: AuthSettings,
+    /// How large the audit trail may grow.
+    pub audit: Bounds,
     /// The store itself.
     pub store: StoreSettings,
     /// Log lines.
@@ -23,7 +30,8 @@ pub struct Settings {
 /// Sockets, threads and bounds of HTTP.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HttpSettings {
-    /// Where to listen: a loopback address. Port 0 takes a free one.
+    /// Where to listen: a loopback address where callers are not told apart. Port 0 takes a free
+    /// one.
     pub listen: SocketAddr,
     /// Worker threads; 0 means one a core.
     pub workers: usize,
@@ -100,6 +108,8 @@ impl Settings {
                 drain_timeout: resolved.get(&table::DRAIN_TIMEOUT)?,
                 max_body: resolved.get(&table::MAX_BODY)?,
             },
+            auth: auth_settings::auth(resolved)?,
+            audit: auth_settings::audit(resolved)?,
             store: StoreSettings::checked(resolved)?,
             logging: LoggingSettings::checked(resolved)?,
         })

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use super::auth_rules::{AuthRule, KeysRule, OptionalPathRule, OptionalTextRule, TextRule};
 use super::rules::{
     CountRule, DurationRule, ListenRule, LogFormatRule, LogLevelRule, PathRule, Rule, SizeRule,
     SyncRule,
@@ -16,6 +17,8 @@ use super::rules::{
 pub enum Group {
     /// Sockets and threads that serve them.
     Network,
+    /// Who is let in.
+    Authentication,
     /// Where data lies and how much of it.
     Storage,
     /// What survives, and since when.
@@ -34,6 +37,7 @@ impl Group {
     pub fn name(self) -> &'static str {
         match self {
             Self::Network => "Network",
+            Self::Authentication => "Authentication",
             Self::Storage => "Storage",
             Self::Durability => "Durability",
             Self::Memory => "Memory",
@@ -173,6 +177,35 @@ settings! {
     DRAIN_TIMEOUT: DurationRule = "drain-timeout", Network, Serve, "DURATION", "30s",
         millis(SECOND, HOUR), "How long a shutdown waits for requests under way";
 
+    AUTH: AuthRule = "auth", Authentication, Serve, "MODE", "off", AuthRule,
+        "Which credentials requests need: none, API tokens, or JSON web tokens";
+    JWT_KEYS: KeysRule = "jwt-keys", Authentication, Serve, "SOURCE", "none", KeysRule,
+        "Public keys that web tokens are checked with (`RS256`, `ES256`, `EdDSA`)";
+    JWT_SECRET_FILE: OptionalPathRule = "jwt-secret-file", Authentication, Serve, "FILE", "none",
+        OptionalPathRule, "File with a shared secret that web tokens are checked with (`HS256`), \
+         32 bytes or more";
+    JWT_CA_FILE: OptionalPathRule = "jwt-ca-file", Authentication, Serve, "FILE", "none",
+        OptionalPathRule, "PEM certificates of who may vouch for the address of keys, instead of \
+         the public authorities";
+    JWT_ISSUER: OptionalTextRule = "jwt-issuer", Authentication, Serve, "TEXT", "none",
+        OptionalTextRule, "What the `iss` of a web token must be";
+    JWT_AUDIENCE: OptionalTextRule = "jwt-audience", Authentication, Serve, "TEXT", "none",
+        OptionalTextRule, "What the `aud` of a web token must be or hold";
+    JWT_USER_CLAIM: TextRule = "jwt-user-claim", Authentication, Serve, "NAME", "sub", TextRule,
+        "The claim of a web token that holds the user id";
+    JWT_SCOPE_CLAIM: TextRule = "jwt-scope-claim", Authentication, Serve, "NAME", "scope", TextRule,
+        "The claim of a web token that holds the scopes, as a list or separated by spaces";
+    JWT_LEEWAY: DurationRule = "jwt-leeway", Authentication, Serve, "DURATION", "30s",
+        millis(0, 5 * MINUTE), "How far the clocks of who makes web tokens and of the server may \
+         be apart, in whole seconds";
+    JWT_REFRESH: DurationRule = "jwt-refresh", Authentication, Serve, "DURATION", "10m",
+        millis(SECOND, DAY), "How often keys are fetched from an address";
+    JWT_COOLDOWN: DurationRule = "jwt-cooldown", Authentication, Serve, "DURATION", "10s",
+        millis(100, HOUR), "How soon keys are fetched again after a failure, or when a web token \
+         names one that is not known";
+    JWT_STALE: DurationRule = "jwt-stale", Authentication, Serve, "DURATION", "1d",
+        millis(0, 30 * DAY), "How much longer than `jwt-refresh` old keys serve while fetching fails";
+
     DATA: PathRule = "data", Storage, Data, "FOLDER", "data/persistence", PathRule,
         "Folder of the store; relative to the working directory, made where it is missing";
     LOG_SEGMENT_BYTES: SizeRule = "log-segment-bytes", Storage, Store, "SIZE", "64MiB",
@@ -184,6 +217,10 @@ settings! {
 
     CLOSE_TIMEOUT: DurationRule = "close-timeout", Storage, Store, "DURATION", "5m",
         millis(SECOND, 24 * HOUR), "How long a shutdown may write to Parquet; what is left then is in the log, and comes back with the next start";
+    AUDIT_FILE_BYTES: SizeRule = "audit-file-bytes", Storage, Serve, "SIZE", "16MiB",
+        size(4 * KIB, GIB), "Size of one file of the audit trail";
+    AUDIT_FILES: CountRule = "audit-files", Storage, Serve, "COUNT", "32", count(2, 10_000),
+        "Files of the audit trail; the oldest go";
 
     SYNC: SyncRule = "sync", Durability, Store, "MODE", "always",
         SyncRule { interval: millis(1, 10 * SECOND) },

@@ -4,6 +4,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::*;
+use crate::auth::AuthSettings;
+use crate::auth::jwt::KeySource;
 use crate::env::OsFileSystem;
 
 /// Parses `audience-store ARGS…` in an environment of these variables.
@@ -105,13 +107,28 @@ fn the_flag_for_the_file_beats_the_variable() {
 
 /// A value that each setting refuses, and what its message must say beyond what is accepted.
 const BAD: &[(&str, &str, &str)] = &[
-    ("listen", "0.0.0.0:8080", "there is no authentication yet"),
+    ("listen", "0.0.0.0:8080", "with `--auth off` anyone who reaches the port"),
     ("listen", "localhost", "not understood"),
     ("workers", "-1", "not understood"),
     ("max-connections", "0", "out of range"),
     ("request-timeout", "30", "the unit is missing"),
     ("keep-alive", "2h", "out of range"),
     ("drain-timeout", "soon", "not understood"),
+    ("auth", "on", "not understood"),
+    ("auth", "Off", "not understood"),
+    ("jwt-keys", "http://id.example/jwks", "not an address that keys may come from"),
+    ("jwt-secret-file", "a\0b", "not understood"),
+    ("jwt-ca-file", "a\0b", "not understood"),
+    ("jwt-issuer", " ", "not understood"),
+    ("jwt-audience", " ", "not understood"),
+    ("jwt-user-claim", " ", "not understood"),
+    ("jwt-scope-claim", " ", "not understood"),
+    ("jwt-leeway", "6m", "out of range"),
+    ("jwt-refresh", "0s", "out of range"),
+    ("jwt-cooldown", "10", "the unit is missing"),
+    ("jwt-stale", "31d", "out of range"),
+    ("audit-file-bytes", "1KiB", "out of range"),
+    ("audit-files", "1", "out of range"),
     ("data", "a\0b", "not understood"),
     ("sync", "sometimes", "not understood"),
     ("sync", "interval=1m", "out of range"),
@@ -211,6 +228,84 @@ fn a_file_that_is_no_settings_file() {
     let said = refused(&["--config", &path], &[]).to_string();
     assert!(said.contains("`mailbox` is `[1]`") && said.contains("`sync` is `true`"), "{said}");
     assert!(said.contains("`log` (file"), "{said}");
+}
+
+#[test]
+fn other_addresses_need_authentication() {
+    for open in ["0.0.0.0:0", "[::]:8080", "192.168.1.4:80", "[::ffff:127.0.0.1]:80"] {
+        let listen = format!("--listen={open}");
+        for args in [&[&listen[..]][..], &[&listen, "--auth", "off"]] {
+            let said = refused(args, &[]).to_string();
+            assert!(said.contains("with `--auth off` anyone"), "{said}");
+        }
+        let settings = serve(&[&listen, "--auth", "tokens"], &[]);
+        assert_eq!(
+            (settings.http.listen.to_string(), settings.auth),
+            (open.into(), AuthSettings::Tokens)
+        );
+    }
+    for here in ["127.0.0.1:0", "127.9.9.9:80", "[::1]:8080"] {
+        assert_eq!(serve(&["--listen", here], &[]).auth, AuthSettings::Off);
+    }
+}
+
+#[test]
+fn web_tokens_need_keys_of_one_kind_an_issuer_and_an_audience() {
+    let whole = ["--auth=jwt", "--jwt-keys=k.pem", "--jwt-issuer=i", "--jwt-audience=a"];
+    let AuthSettings::Jwt { keys, rules, policy } = serve(&whole, &[]).auth else { panic!("jwt") };
+    assert_eq!(keys, KeySource::Public("k.pem".into()));
+    assert_eq!((&rules.issuer[..], &rules.audience[..], rules.leeway), ("i", "a", 30));
+    assert_eq!((&rules.user_claim[..], &rules.scope_claim[..]), ("sub", "scope"));
+    assert_eq!(policy.stale, Duration::from_hours(24));
+    for (lacks, says) in [(1, "`jwt-keys`"), (2, "`jwt-issuer`"), (3, "`jwt-audience`")] {
+        let mut args = whole.to_vec();
+        args.remove(lacks);
+        let said = refused(&args, &[]).to_string();
+        assert!(said.starts_with(says) && said.contains("`--auth jwt` needs"), "{said}");
+    }
+    let said = refused(&["--auth=jwt"], &[]).to_string();
+    assert!(said.starts_with("3 settings are wrong"), "{said}");
+    let both = [&whole[..], &["--jwt-secret-file=s"]].concat();
+    assert!(refused(&both, &[]).to_string().contains("one of the two"));
+    let authority = [&whole[..], &["--jwt-ca-file=c"]].concat();
+    assert!(refused(&authority, &[]).to_string().contains("keys from an address"));
+    let mut url = authority;
+    url[1] = "--jwt-keys=https://id.example/k";
+    let AuthSettings::Jwt { keys: KeySource::Url { authority, .. }, .. } = serve(&url, &[]).auth
+    else {
+        panic!("an address")
+    };
+    assert_eq!(authority, Some("c".into()));
+    let secret = ["--auth=jwt", "--jwt-secret-file=s", "--jwt-issuer=i", "--jwt-audience=a"];
+    let AuthSettings::Jwt { keys, .. } = serve(&secret, &[]).auth else { panic!("jwt") };
+    assert_eq!(keys, KeySource::Secret("s".into()));
+}
+
+#[test]
+fn a_token_that_cannot_be_is_refused_before_anything_is_touched() {
+    let make = |args: &[&str]| run(&[&["token", "create"], args].concat(), &[]);
+    let whole = ["--user", "u", "--scope", "admin", "--scope", "metrics:read", "--ttl", "90d"];
+    assert!(matches!(
+        make(&[&whole[..], &["--data", "x", "--name", "ci"]].concat()),
+        Ok(Command::Token { data, command: TokenCommand::Create(_) }) if data == Path::new("x")
+    ));
+    for bad in [
+        &["--scope", "admin"][..],
+        &["--user", "u"],
+        &["--user", "u", "--scope", "root"],
+        &["--user", "", "--scope", "admin"],
+        &["--user", "u", "--scope", "admin", "--ttl", "90"],
+        &["--user", "u", "--scope", "admin", "--ttl", "1ms"],
+        &["--user", "u", "--scope", "admin", "--name", " "],
+    ] {
+        assert_eq!(make(bad).err().map(|e| e.exit_code()), Some(2), "{bad:?}");
+    }
+    let list = run(&["token", "list", "--json"], &[("AUDIENCE_STORE_DATA", "y")]);
+    assert!(matches!(
+        list,
+        Ok(Command::Token { data, command: TokenCommand::List { json: true } }) if data == Path::new("y")
+    ));
+    assert!(run(&["token", "revoke"], &[]).is_err() && run(&["token"], &[]).is_err());
 }
 
 #[test]

@@ -21,4 +21,5 @@ pub use record_id::{MAX_RECORD_ID_BYTES, RecordId, RecordIdError};
 pub use row::{Cell, Row, RowBuilder};
 pub use table::{Column, JsonShape, Kind, Partitioning, Table, TableSpec};
 pub use time::{Micros, Month, TimeError};
+pub(crate) use user_id::is_unsafe_char;
 pub use user_id::{MAX_USER_ID_BYTES, UserId, UserIdError};

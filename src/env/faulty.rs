@@ -100,6 +100,10 @@ impl FileSystem for FaultyFs {
         OsFileSystem.stat(path)
     }
 
+    fn is_private(&self, path: &Path) -> io::Result<bool> {
+        OsFileSystem.is_private(path)
+    }
+
     /// Full means that nothing is left of a large disk.
     fn space(&self, folder: &Path) -> io::Result<Space> {
         if lock(&self.0.0).faults.full {

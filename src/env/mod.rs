@@ -5,6 +5,7 @@ mod clock;
 #[cfg(test)]
 pub mod faulty;
 mod fs;
+mod lock;
 mod os_fs;
 mod random;
 
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 pub use clock::{Clock, SystemClock};
 pub use fs::{DirEntry, File, FileKind, FileSystem, OpenMode, Space, Stat};
+pub use lock::lock_file;
 pub use os_fs::OsFileSystem;
 pub use random::{OsRandom, Random};
 

@@ -7,10 +7,12 @@ use std::fmt;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, RETRY_AFTER};
+use actix_web::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
 
-use crate::auth::IdentityError;
+use crate::audit::AuditError;
+use crate::auth::tokens::TokenFileError;
+use crate::auth::{Denial, IdentityError, Refusal, Scopes};
 use crate::domain::input::InputError;
 use crate::domain::json_text::push_string;
 use crate::store::StoreError;
@@ -25,6 +27,15 @@ pub struct ApiError {
     details: Vec<(&'static str, String)>,
     retry_after: Option<Duration>,
     allow: Option<&'static str>,
+    challenge: Challenge,
+}
+
+/// What `WWW-Authenticate` says of a token (RFC 6750, 3).
+#[derive(Clone, Copy, Debug)]
+enum Challenge {
+    Nothing,
+    Invalid,
+    Lacks(Scopes),
 }
 
 /// Every code there is, with its status and what it means: the `OpenAPI` document and the tests
@@ -35,10 +46,17 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("INVALID_FIELD", 400, "A field holds what it must not; details.pointer says where"),
     ("INVALID_PARAMETER", 400, "A query parameter or header holds what it must not"),
     ("INVALID_CURSOR", 400, "The cursor does not belong to this list"),
+    ("UNAUTHENTICATED", 401, "There are no credentials, or not of a kind that is taken"),
+    ("TOKEN_MALFORMED", 401, "The credentials are no token: a typo, a cut, something else"),
+    ("TOKEN_UNKNOWN", 401, "The token is not known, or was revoked"),
+    ("TOKEN_EXPIRED", 401, "The token's time is over"),
+    ("TOKEN_REFUSED", 401, "The web token does not hold: its signature, its key or its claims"),
+    ("SCOPE_MISSING", 403, "The credentials lack a scope; details.scopes says which"),
     ("USER_MISMATCH", 403, "The request names another user than the one it may"),
     ("NOT_FOUND", 404, "There is no such record"),
     ("ROUTE_NOT_FOUND", 404, "There is no such endpoint"),
     ("METHOD_NOT_ALLOWED", 405, "The endpoint has no such method"),
+    ("TOKEN_LIMIT", 409, "There are as many tokens as there may be; revoke some"),
     ("ERASURE_IN_PROGRESS", 409, "The user's data is being erased"),
     ("VERSION_MISMATCH", 412, "The record has another version than If-Match names"),
     ("PAYLOAD_TOO_LARGE", 413, "The body is larger than the server takes"),
@@ -46,6 +64,7 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("CREDENTIALS_NOT_SUPPORTED", 422, "This server cannot seal credentials yet"),
     ("IDEMPOTENCY_KEY_REUSED", 422, "The Idempotency-Key came with another request before"),
     ("INTERNAL", 500, "A defect of the server"),
+    ("KEYS_UNAVAILABLE", 503, "The keys that web tokens are checked with cannot be had now"),
     ("STARTING", 503, "The server is still recovering"),
     ("OVERLOADED", 503, "Too much work is waiting"),
     ("STORAGE_FULL", 503, "No space is left; reads go on"),
@@ -70,6 +89,7 @@ impl ApiError {
             details: Vec::new(),
             retry_after: None,
             allow: None,
+            challenge: Challenge::Nothing,
         }
     }
 
@@ -94,6 +114,14 @@ impl ApiError {
     pub fn parameter(name: &str, rule: impl fmt::Display) -> Self {
         Self::new("INVALID_PARAMETER", format!("Invalid value for {name}: {rule}"))
             .detail("pointer", &format!("/{name}"))
+            .detail("in", "query")
+    }
+
+    /// A cursor that leads nowhere.
+    #[must_use]
+    pub fn cursor(rule: impl fmt::Display) -> Self {
+        Self::new("INVALID_CURSOR", format!("Invalid value for cursor: {rule}"))
+            .detail("pointer", "/cursor")
             .detail("in", "query")
     }
 
@@ -138,6 +166,12 @@ impl ApiError {
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.status
+    }
+
+    /// The code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        self.code
     }
 
     /// Whether a repeat of the request must get this answer again: it says something about the
@@ -189,6 +223,19 @@ impl ResponseError for ApiError {
         if let Some(allow) = self.allow {
             response.insert_header((ALLOW, allow));
         }
+        let realm = "Bearer realm=\"audience-store\"";
+        let challenge = match self.challenge {
+            Challenge::Invalid => Some(format!("{realm}, error=\"invalid_token\"")),
+            Challenge::Lacks(scopes) => {
+                Some(format!("{realm}, error=\"insufficient_scope\", scope=\"{scopes}\""))
+            }
+            Challenge::Nothing => {
+                (self.status == StatusCode::UNAUTHORIZED).then(|| realm.to_owned())
+            }
+        };
+        if let Some(challenge) = challenge {
+            response.insert_header((WWW_AUTHENTICATE, challenge));
+        }
         response.body(self.body())
     }
 }
@@ -204,9 +251,67 @@ impl From<IdentityError> for ApiError {
         let code = match error {
             IdentityError::Missing => "MISSING_FIELD",
             IdentityError::Invalid(_) => "INVALID_FIELD",
-            IdentityError::Mismatch => "USER_MISMATCH",
+            IdentityError::Mismatch | IdentityError::Other => "USER_MISMATCH",
         };
         Self::new(code, error.to_string()).detail("pointer", "/user_id")
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        let code = match &refusal {
+            Refusal::Missing => "UNAUTHENTICATED",
+            Refusal::Malformed(_) => "TOKEN_MALFORMED",
+            Refusal::Unknown { .. } => "TOKEN_UNKNOWN",
+            Refusal::Expired { .. } => "TOKEN_EXPIRED",
+            Refusal::Refused(_) | Refusal::UnknownKey => "TOKEN_REFUSED",
+            Refusal::NoKeys => "KEYS_UNAVAILABLE",
+        };
+        let mut error = Self::new(code, refusal.to_string());
+        match refusal {
+            Refusal::Missing => {}
+            Refusal::NoKeys => error.retry_after = Some(Duration::from_secs(5)),
+            _ => error.challenge = Challenge::Invalid,
+        }
+        error
+    }
+}
+
+impl From<Denial> for ApiError {
+    fn from(denial: Denial) -> Self {
+        match denial {
+            Denial::Identity(error) => error.into(),
+            Denial::Scopes(scopes) => {
+                let mut error = Self::new("SCOPE_MISSING", denial.to_string())
+                    .detail("scopes", &scopes.to_string());
+                error.challenge = Challenge::Lacks(scopes);
+                error
+            }
+        }
+    }
+}
+
+impl From<TokenFileError> for ApiError {
+    fn from(error: TokenFileError) -> Self {
+        match error {
+            TokenFileError::Refused(refused) => Self::new("TOKEN_LIMIT", refused.to_string()),
+            TokenFileError::Io(e) if e.kind() == std::io::ErrorKind::StorageFull => {
+                StoreError::StorageFull.into()
+            }
+            TokenFileError::Io(_) | TokenFileError::Damaged { .. } => {
+                tracing::error!(%error, "tokens could not be changed");
+                StoreError::StorageFailed.into()
+            }
+        }
+    }
+}
+
+impl From<AuditError> for ApiError {
+    fn from(error: AuditError) -> Self {
+        match error {
+            AuditError::Full => StoreError::StorageFull.into(),
+            AuditError::Failed => StoreError::StorageFailed.into(),
+        }
     }
 }
 

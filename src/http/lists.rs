@@ -5,9 +5,11 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use super::answer::listing;
 use super::error::ApiError;
+use super::guard::Caller;
 use super::params::Params;
 use super::records::{in_time, reader_of, record_id};
 use super::state::AppState;
+use crate::auth::{Scope, Scopes};
 use crate::domain::{ListIdentity, Table, UserId};
 use crate::store::{Front, ListRequest, Store, StoreError};
 
@@ -16,6 +18,7 @@ use crate::store::{Front, ListRequest, Store, StoreError};
 /// # Errors
 /// What is wrong with the request, or keeps the store from reading.
 pub async fn list(
+    caller: Caller,
     req: HttpRequest,
     state: Data<AppState>,
     front: Data<Front>,
@@ -23,7 +26,7 @@ pub async fn list(
 ) -> Result<HttpResponse, ApiError> {
     let table = table.into_inner();
     let store = state.store()?;
-    let (params, user) = reader_of(&req, None)?;
+    let (params, user) = reader_of(&caller, Scope::read(table), &req, None)?;
     let what = asked(&req);
     in_time(&state, async {
         // Everything else of the request is looked at only where the answer is not at hand.
@@ -49,13 +52,15 @@ fn asked(req: &HttpRequest) -> String {
 /// 404 where neither the audience nor a distribution of it exists; what is wrong with the
 /// request, or keeps the store from reading.
 pub async fn of_audience(
+    caller: Caller,
     req: HttpRequest,
     path: Path<String>,
     state: Data<AppState>,
     front: Data<Front>,
 ) -> Result<HttpResponse, ApiError> {
     let store = state.store()?;
-    let (params, user) = reader_of(&req, None)?;
+    let scopes = Scopes::of(&[Scope::AudiencesRead, Scope::DistributionsRead]);
+    let (params, user) = reader_of(&caller, scopes, &req, None)?;
     let audience = record_id(Table::Audiences, &path)?;
     let table = Table::Distributions;
     let fixed = [("audience_id", audience.as_str())];

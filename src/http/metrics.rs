@@ -7,13 +7,16 @@ use actix_web::web::Data;
 use prometheus::{Encoder, IntCounter, IntGauge, Opts, Registry, TextEncoder};
 
 use super::error::ApiError;
+use super::guard::Caller;
 use super::state::AppState;
+use crate::auth::Scope;
 
 /// `GET /metrics`
 ///
 /// # Errors
 /// 500 where a name is used twice: a defect.
-pub async fn metrics(state: Data<AppState>) -> Result<HttpResponse, ApiError> {
+pub async fn metrics(caller: Caller, state: Data<AppState>) -> Result<HttpResponse, ApiError> {
+    caller.require(Scope::MetricsRead)?;
     let defect = |e: prometheus::Error| {
         tracing::error!(error = %e, "metrics could not be written");
         ApiError::new("INTERNAL", "Internal error")
@@ -42,8 +45,20 @@ fn gather(state: &AppState) -> Result<Vec<prometheus::proto::MetricFamily>, prom
     mode.set(1);
     registry.register(Box::new(mode))?;
     gauge("ready", "Whether requests are taken", u64::from(is_ready(state)))?;
+    let read = |value: &AtomicU64| value.load(Ordering::Relaxed);
+    let audit = state.audit.counts();
+    counter("denied_requests_total", "Requests refused with 401 or 403", read(&audit.denied))?;
+    counter(
+        "audit_not_listed_total",
+        "Refused requests that have no line of their own in the audit trail",
+        read(&audit.not_listed),
+    )?;
+    counter(
+        "audit_failed_lines_total",
+        "Lines of the audit trail that could not be written",
+        read(&audit.failed),
+    )?;
     if let Ok(store) = state.store() {
-        let read = |value: &AtomicU64| value.load(Ordering::Relaxed);
         let cache = store.cache_counts();
         counter("listing_cache_hits_total", "Listings served from the cache", read(&cache.hits))?;
         counter("listing_cache_misses_total", "Listings made afresh", read(&cache.misses))?;

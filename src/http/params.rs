@@ -94,11 +94,7 @@ impl<'q> Params<'q> {
         }
         let identity = ListIdentity::new(user, table, &filter);
         let after = match self.get("cursor")? {
-            Some(cursor) => Some(identity.decode(cursor).map_err(|e| {
-                ApiError::new("INVALID_CURSOR", format!("Invalid value for cursor: {e}"))
-                    .detail("pointer", "/cursor")
-                    .detail("in", "query")
-            })?),
+            Some(cursor) => Some(identity.decode(cursor).map_err(ApiError::cursor)?),
             None => None,
         };
         let columns = self.fields()?.map(|fields| {
@@ -114,7 +110,11 @@ impl<'q> Params<'q> {
         Ok((ListRequest { filter, after, limit: self.limit()?, columns }, identity))
     }
 
-    fn limit(&self) -> Result<usize, ApiError> {
+    /// Records on a page.
+    ///
+    /// # Errors
+    /// 400 where that is no number from 1 to [`MAX_LIMIT`].
+    pub fn limit(&self) -> Result<usize, ApiError> {
         let Some(text) = self.get("limit")? else { return Ok(DEFAULT_LIMIT) };
         let limit = text.parse::<usize>().ok().filter(|n| (1..=MAX_LIMIT).contains(n));
         limit.ok_or_else(|| ApiError::parameter("limit", "must be a whole number from 1 to 1000"))

@@ -6,10 +6,11 @@ use actix_web::{HttpRequest, HttpResponse};
 use super::answer::{Did, send, tagged, written};
 use super::conditional::{if_match, version_tag};
 use super::error::ApiError;
+use super::guard::Caller;
 use super::params::Params;
 use super::state::AppState;
 use super::{body, idempotent};
-use crate::auth::claimed;
+use crate::auth::{Scope, Scopes};
 use crate::domain::input::Body;
 use crate::domain::{RecordId, Table, UserId};
 use crate::store::Store;
@@ -19,6 +20,7 @@ use crate::store::Store;
 /// # Errors
 /// What is wrong with the request, or keeps the store from writing.
 pub async fn create(
+    caller: Caller,
     req: HttpRequest,
     mut payload: Payload,
     state: Data<AppState>,
@@ -28,7 +30,7 @@ pub async fn create(
     let bytes = body::read(&req, &mut payload, &state).await?;
     let store = state.store()?;
     let parsed = Body::parse(&bytes)?;
-    let user = user_of(&req, Some(&parsed))?;
+    let user = user_of(&caller, Scope::write(table), &req, Some(&parsed))?;
     let patch = parsed.patch(table)?;
     patch.check_create()?;
     let precondition = if_match(&req)?;
@@ -42,13 +44,14 @@ pub async fn create(
 /// # Errors
 /// What is wrong with the request, or keeps the store from writing.
 pub async fn update(
+    caller: Caller,
     req: HttpRequest,
     path: Path<String>,
     payload: Payload,
     state: Data<AppState>,
     table: ReqData<Table>,
 ) -> Result<HttpResponse, ApiError> {
-    modify(req, path.into_inner(), payload, state, table.into_inner(), Did::Update).await
+    modify(caller, req, path.into_inner(), payload, state, table.into_inner(), Did::Update).await
 }
 
 /// `PUT /api/{table}/{id}/status`
@@ -56,16 +59,18 @@ pub async fn update(
 /// # Errors
 /// What is wrong with the request, or keeps the store from writing.
 pub async fn status(
+    caller: Caller,
     req: HttpRequest,
     path: Path<String>,
     payload: Payload,
     state: Data<AppState>,
     table: ReqData<Table>,
 ) -> Result<HttpResponse, ApiError> {
-    modify(req, path.into_inner(), payload, state, table.into_inner(), Did::Status).await
+    modify(caller, req, path.into_inner(), payload, state, table.into_inner(), Did::Status).await
 }
 
 async fn modify(
+    caller: Caller,
     req: HttpRequest,
     path: String,
     mut payload: Payload,
@@ -76,7 +81,7 @@ async fn modify(
     let bytes = body::read(&req, &mut payload, &state).await?;
     let store = state.store()?;
     let sent = Body::parse(&bytes)?;
-    let user = user_of(&req, Some(&sent))?;
+    let user = user_of(&caller, Scope::write(table), &req, Some(&sent))?;
     let id = record_id(table, &path)?;
     let fields = sent.patch(table)?;
     let change = if did == Did::Status { fields.into_status()? } else { fields };
@@ -93,6 +98,7 @@ async fn modify(
 /// # Errors
 /// What is wrong with the request, or keeps the store from writing.
 pub async fn delete(
+    caller: Caller,
     req: HttpRequest,
     path: Path<String>,
     mut payload: Payload,
@@ -103,7 +109,7 @@ pub async fn delete(
     let bytes = body::read(&req, &mut payload, &state).await?;
     let store = state.store()?;
     let parsed = if bytes.is_empty() { None } else { Some(Body::parse(&bytes)?) };
-    let user = user_of(&req, parsed.as_ref())?;
+    let user = user_of(&caller, Scope::write(table), &req, parsed.as_ref())?;
     let id = record_id(table, &path)?;
     let precondition = if_match(&req)?;
     in_time(&state, async {
@@ -119,6 +125,7 @@ pub async fn delete(
 /// # Errors
 /// What is wrong with the request, or keeps the store from reading.
 pub async fn read(
+    caller: Caller,
     req: HttpRequest,
     path: Path<String>,
     state: Data<AppState>,
@@ -126,7 +133,7 @@ pub async fn read(
 ) -> Result<HttpResponse, ApiError> {
     let table = table.into_inner();
     let store = state.store()?;
-    let (params, user) = reader_of(&req, None)?;
+    let (params, user) = reader_of(&caller, Scope::read(table), &req, None)?;
     let id = record_id(table, &path)?;
     let fields = params.fields()?;
     in_time(&state, async {
@@ -151,30 +158,39 @@ pub async fn read(
     .await
 }
 
-/// The user a request names in its query, its body or both.
+/// The user whose records a request changes, which needs `scopes`. Its query, its body or both
+/// may name him.
 ///
 /// # Errors
-/// 400 where it names none, 403 where it names two.
-pub fn user_of(req: &HttpRequest, body: Option<&Body<'_>>) -> Result<UserId, ApiError> {
+/// 400 where nobody names one, 403 where two are named or a scope is missing.
+pub fn user_of(
+    caller: &Caller,
+    scopes: impl Into<Scopes>,
+    req: &HttpRequest,
+    body: Option<&Body<'_>>,
+) -> Result<UserId, ApiError> {
     let params = Params::parse(req.query_string())?;
     let named = match body {
         Some(body) => body.text("user_id")?,
         None => None,
     };
-    Ok(claimed(&[params.get("user_id")?, named.as_deref()])?)
+    Ok(caller.user_for(scopes, &[params.get("user_id")?, named.as_deref()])?)
 }
 
-/// The parameters of a request without a body, and the user that its path, its query or both
-/// name.
+/// The parameters of a request without a body, and the user it is about, which needs `scopes`.
+/// Its path, its query or both may name him.
 ///
 /// # Errors
-/// 400 where it names none or its query is malformed, 403 where it names two.
+/// 400 where nobody names one or the query is malformed, 403 where two are named or a scope is
+/// missing.
 pub fn reader_of<'q>(
+    caller: &Caller,
+    scopes: impl Into<Scopes>,
     req: &'q HttpRequest,
     path: Option<&str>,
 ) -> Result<(Params<'q>, UserId), ApiError> {
     let params = Params::parse(req.query_string())?;
-    let user = claimed(&[path, params.get("user_id")?])?;
+    let user = caller.user_for(scopes, &[path, params.get("user_id")?])?;
     Ok((params, user))
 }
 

@@ -1,12 +1,13 @@
 //! The endpoints: one table from which both the server and the `OpenAPI` document are made.
 
-use actix_web::dev::{Service, ServiceRequest};
 use actix_web::guard::{Any, Get, Head};
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{HttpMessage, HttpResponse, Resource, ResponseError};
+use actix_web::{HttpResponse, Resource, ResponseError};
 
 use super::error::ApiError;
-use super::{admin, health, lists, metrics, openapi, records, users};
+use super::guard::Guard;
+use super::{admin, health, lists, metrics, openapi, records, tokens, trail, users};
+use crate::auth::{Scope, Scopes};
 use crate::domain::Table;
 
 /// What an endpoint does, which is how the `OpenAPI` document describes it.
@@ -32,6 +33,14 @@ pub enum Does {
     Erase,
     /// Writes everything to Parquet.
     Checkpoint,
+    /// Lists API tokens.
+    Tokens,
+    /// Makes an API token.
+    CreateToken,
+    /// Takes an API token back.
+    RevokeToken,
+    /// Reads the audit trail.
+    Audit,
     /// Says that the process lives, and how it keeps data.
     Health,
     /// Says that the process lives.
@@ -46,6 +55,54 @@ pub enum Does {
     Docs,
     /// The page's own files.
     DocsFile,
+}
+
+impl Does {
+    /// What a caller needs for it: all of these scopes; `None` where anybody may, without
+    /// credentials. This is the one table of that; `http/guard.rs` enforces it.
+    #[must_use]
+    pub fn needs(self) -> Option<Scopes> {
+        let each = |of: fn(Table) -> Scope| {
+            Table::PUBLIC.into_iter().map(of).fold(Scopes::NONE, Scopes::and)
+        };
+        match self {
+            Self::Create(table)
+            | Self::Update(table)
+            | Self::Status(table)
+            | Self::Delete(table) => Some(Scope::write(table).into()),
+            Self::List(table) | Self::Read(table) => Some(Scope::read(table).into()),
+            // Says whether the audience is there, too.
+            Self::OfAudience => Some(Scopes::of(&[Scope::AudiencesRead, Scope::DistributionsRead])),
+            Self::Summary => Some(each(Scope::read)),
+            Self::Erase => Some(each(Scope::write)),
+            Self::Checkpoint
+            | Self::Tokens
+            | Self::CreateToken
+            | Self::RevokeToken
+            | Self::Audit => Some(Scope::Admin.into()),
+            Self::Metrics => Some(Scope::MetricsRead.into()),
+            Self::Health
+            | Self::Live
+            | Self::Ready
+            | Self::OpenApi
+            | Self::Docs
+            | Self::DocsFile => None,
+        }
+    }
+
+    /// The table whose records it is about, where it is one of those that all tables have.
+    #[must_use]
+    pub fn table(self) -> Option<Table> {
+        match self {
+            Self::Create(table)
+            | Self::List(table)
+            | Self::Read(table)
+            | Self::Update(table)
+            | Self::Status(table)
+            | Self::Delete(table) => Some(table),
+            _ => None,
+        }
+    }
 }
 
 /// An endpoint.
@@ -80,6 +137,10 @@ pub fn endpoints() -> Vec<Endpoint> {
     add("GET", "/api/users/{user_id}/summary".to_owned(), Does::Summary);
     add("DELETE", "/api/users/{user_id}".to_owned(), Does::Erase);
     add("POST", "/api/admin/checkpoint".to_owned(), Does::Checkpoint);
+    add("GET", "/api/admin/tokens".to_owned(), Does::Tokens);
+    add("POST", "/api/admin/tokens".to_owned(), Does::CreateToken);
+    add("DELETE", "/api/admin/tokens/{token_id}".to_owned(), Does::RevokeToken);
+    add("GET", "/api/admin/audit".to_owned(), Does::Audit);
     add("GET", "/api/health".to_owned(), Does::Health);
     add("GET", "/health/live".to_owned(), Does::Live);
     add("GET", "/health/ready".to_owned(), Does::Ready);
@@ -101,33 +162,13 @@ pub fn configure(config: &mut ServiceConfig) {
         }
         let allow = allowed(group);
         let refuse = move || async move { ApiError::no_method(allow).error_response() };
-        let table = table_of(first.does);
-        let resource =
-            resource.default_service(web::to(refuse)).wrap_fn(move |req: ServiceRequest, next| {
-                if let Some(table) = table {
-                    req.extensions_mut().insert(table);
-                }
-                next.call(req)
-            });
-        config.service(resource);
+        config.service(resource.default_service(web::to(refuse)).wrap(Guard::of(group)));
     }
     config.default_service(web::to(no_route));
 }
 
 async fn no_route() -> HttpResponse {
     ApiError::no_route().error_response()
-}
-
-fn table_of(does: Does) -> Option<Table> {
-    match does {
-        Does::Create(table)
-        | Does::List(table)
-        | Does::Read(table)
-        | Does::Update(table)
-        | Does::Status(table)
-        | Does::Delete(table) => Some(table),
-        _ => None,
-    }
 }
 
 fn allowed(group: &[Endpoint]) -> &'static str {
@@ -155,6 +196,10 @@ fn serve(resource: Resource, does: Does) -> Resource {
         Does::Summary => resource.route(read().to(users::summary)),
         Does::Erase => resource.route(web::delete().to(users::erase)),
         Does::Checkpoint => resource.route(web::post().to(admin::checkpoint)),
+        Does::Tokens => resource.route(read().to(tokens::list)),
+        Does::CreateToken => resource.route(web::post().to(tokens::create)),
+        Does::RevokeToken => resource.route(web::delete().to(tokens::revoke)),
+        Does::Audit => resource.route(read().to(trail::list)),
         Does::Health => resource.route(read().to(health::health)),
         Does::Live => resource.route(read().to(health::live)),
         Does::Ready => resource.route(read().to(health::ready)),

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle};
@@ -11,6 +12,7 @@ use actix_web::{App, HttpServer};
 
 use super::routes;
 use super::state::AppState;
+use crate::auth::Worker;
 use crate::cli::HttpSettings;
 use crate::store::Front;
 
@@ -40,6 +42,7 @@ pub fn bind(settings: &HttpSettings, state: AppState) -> io::Result<Bound> {
         App::new()
             .app_data(data.clone())
             .app_data(front)
+            .app_data(Worker::new(Arc::clone(&data.authenticator)))
             .wrap(Compress::default())
             .configure(routes::configure)
     })

@@ -4,12 +4,32 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::error::ApiError;
+use crate::audit::Audit;
+use crate::auth::Authenticator;
+use crate::auth::tokens::TokenStore;
 use crate::store::Store;
+
+/// Who is let in, and what is noted of it. Cheap to clone.
+#[derive(Clone)]
+pub struct Access {
+    /// What workers tell callers apart with.
+    pub authenticator: Arc<Authenticator>,
+    /// API tokens.
+    pub tokens: Arc<TokenStore>,
+    /// The audit trail.
+    pub audit: Audit,
+}
 
 /// The store, once it is open, and the bounds of requests. Cheap to clone.
 #[derive(Clone)]
 pub struct AppState {
     store: Arc<OnceLock<Store>>,
+    /// What workers tell callers apart with.
+    pub authenticator: Arc<Authenticator>,
+    /// API tokens.
+    pub tokens: Arc<TokenStore>,
+    /// The audit trail.
+    pub audit: Audit,
     /// Largest body, in bytes.
     pub max_body: usize,
     /// How long a request may take.
@@ -21,8 +41,10 @@ pub struct AppState {
 impl AppState {
     /// A state whose store is not open yet.
     #[must_use]
-    pub fn starting(max_body: usize, timeout: Duration, sync: &str) -> Self {
-        Self { store: Arc::default(), max_body, timeout, sync: sync.into() }
+    pub fn starting(max_body: usize, timeout: Duration, sync: &str, access: Access) -> Self {
+        let Access { authenticator, tokens, audit } = access;
+        let sync = sync.into();
+        Self { store: Arc::default(), authenticator, tokens, audit, max_body, timeout, sync }
     }
 
     /// Opens the doors. A second call changes nothing.

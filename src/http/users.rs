@@ -1,13 +1,19 @@
 //! A user as a whole: summary and erasure.
 
+use std::sync::Arc;
+
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 
 use super::answer::{json as answer, listing};
 use super::error::ApiError;
+use super::guard::Caller;
 use super::records::{in_time, reader_of};
 use super::state::AppState;
+use super::tokens;
+use crate::audit::Event;
+use crate::auth::{Scope, Scopes};
 use crate::domain::Table;
 use crate::store::{Front, Summary};
 
@@ -16,13 +22,15 @@ use crate::store::{Front, Summary};
 /// # Errors
 /// What is wrong with the request, or keeps the store from reading.
 pub async fn summary(
+    caller: Caller,
     req: HttpRequest,
     path: Path<String>,
     state: Data<AppState>,
     front: Data<Front>,
 ) -> Result<HttpResponse, ApiError> {
     let store = state.store()?;
-    let (_, user) = reader_of(&req, Some(&path))?;
+    let scopes = Table::PUBLIC.into_iter().map(Scope::read).fold(Scopes::NONE, Scopes::and);
+    let (_, user) = reader_of(&caller, scopes, &req, Some(&path))?;
     in_time(&state, async {
         let make = async { Ok::<_, ApiError>(shown(&store.summary(&user).await?).to_string()) };
         let found = store.cached(&front, &user, "summary".to_owned(), &Table::PUBLIC, make).await?;
@@ -55,21 +63,32 @@ fn shown(summary: &Summary) -> Value {
     })
 }
 
-/// `DELETE /api/users/{user_id}`
+/// `DELETE /api/users/{user_id}`: his records, and then the API tokens that open them.
 ///
 /// # Errors
 /// What is wrong with the request, or keeps the store from erasing.
 pub async fn erase(
+    caller: Caller,
     req: HttpRequest,
     path: Path<String>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, ApiError> {
     let store = state.store()?;
-    let (_, user) = reader_of(&req, Some(&path))?;
+    let scopes = Table::PUBLIC.into_iter().map(Scope::write).fold(Scopes::NONE, Scopes::and);
+    let (_, user) = reader_of(&caller, scopes, &req, Some(&path))?;
     // An erasure goes on when its client goes away.
-    let store = store.clone();
-    let erased = actix_web::rt::spawn(async move { store.erase(&user).await });
-    let erased = erased.await.map_err(|_| ApiError::new("INTERNAL", "Internal error"))??;
+    let (store, state, by) = (store.clone(), state.clone(), caller.actor());
+    let work = actix_web::rt::spawn(async move {
+        let erased = store.erase(&user, &by).await?;
+        let (tokens, his) = (Arc::clone(&state.tokens), user.clone());
+        let gone = tokens::blocking(move || tokens.forget(&his)).await?.len() as u64;
+        if gone > 0 {
+            state.audit.record(Event::tokens_removed(&by, &user, gone)).await?;
+        }
+        Ok::<_, ApiError>((erased, gone))
+    });
+    let (erased, tokens) =
+        work.await.map_err(|_| ApiError::new("INTERNAL", "Internal error"))??;
     let body = json!({
         "success": true,
         "message": "User erased",
@@ -78,6 +97,7 @@ pub async fn erase(
             "platforms": erased.platforms,
             "distributions": erased.distributions,
             "files": erased.files,
+            "tokens": tokens,
         },
         "counts_complete": erased.counts_complete,
         "log_released": erased.log_released,

@@ -73,7 +73,7 @@ pub fn command(env: Env, args: SeedArgs) -> Result<(), SeedError> {
     crate::cli::start_logging(&args.logging);
     actix::System::new().block_on(async move {
         let opened = app::open(&env, &args.store, &mut |_, _| {})?;
-        let store = app::begin(opened.shared.clone(), &opened.report, &args.store).await;
+        let store = app::begin_command(&env, &opened, &args.store).await;
         let until = args.until.unwrap_or_else(|| env.clock.now());
         let generator = Generator::new(args.seed, args.options, until);
         let plan = Plan { generator, users: args.users, concurrency: args.concurrency };

@@ -16,6 +16,7 @@ use crate::actors::catalog::Stop;
 use crate::actors::messages::Work;
 use crate::actors::supervisor::Fence;
 use crate::actors::{Shared, registry};
+use crate::audit::{Actor, AuditError, Event};
 use crate::domain::{Table, UserId};
 use crate::log::Lsn;
 use crate::parquet::FileView;
@@ -43,13 +44,13 @@ pub struct Erased {
 }
 
 impl Store {
-    /// Erases everything of a user. On return it survives power loss.
+    /// Erases everything of a user, as `by` asks. On return it survives power loss.
     ///
     /// # Errors
     /// [`StoreError::Erasing`] where it is under way already; [`StoreError::StorageFailed`] where
     /// files could not be removed: the user is then erased from reads, and asking again removes
     /// the rest.
-    pub async fn erase(&self, user: &UserId) -> Result<Erased, StoreError> {
+    pub async fn erase(&self, user: &UserId, by: &Actor) -> Result<Erased, StoreError> {
         let mut counts_complete = true;
         let [audiences, platforms, distributions] = [
             self.counted(user, Table::Audiences, &mut counts_complete).await?,
@@ -69,21 +70,16 @@ impl Store {
         let log_released = self.release(lsn).await;
         let erased =
             Erased { audiences, platforms, distributions, counts_complete, files, log_released };
-        let (audit, user) = (Arc::clone(&self.audit), user.clone());
-        let line = move || {
-            audit.user_erased(
-                &user,
-                &[
-                    ("audiences", erased.audiences),
-                    ("platforms", erased.platforms),
-                    ("distributions", erased.distributions),
-                    ("files", erased.files),
-                ],
-            )
-        };
-        match tokio::task::spawn_blocking(line).await {
-            Ok(Ok(())) => Ok(erased),
-            _ => Err(StoreError::StorageFailed),
+        let counts = [
+            ("audiences", erased.audiences),
+            ("platforms", erased.platforms),
+            ("distributions", erased.distributions),
+            ("files", erased.files),
+        ];
+        match self.audit.record(Event::user_erased(by, user, &counts)).await {
+            Ok(()) => Ok(erased),
+            Err(AuditError::Full) => Err(StoreError::StorageFull),
+            Err(AuditError::Failed) => Err(StoreError::StorageFailed),
         }
     }
 

@@ -5,7 +5,6 @@
 //! what they say. Reads see every change that was answered before they began.
 
 mod adopt;
-mod audit;
 mod cached;
 mod erase;
 mod front;
@@ -18,7 +17,6 @@ mod survey;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use actix::{Actor, Addr};
@@ -39,6 +37,7 @@ use crate::actors::idempotency::Idempotency;
 use crate::actors::listing_cache::ListingCache;
 use crate::actors::partition::sealed_view;
 use crate::actors::supervisor::{Door, Supervisor};
+use crate::audit::Audit;
 use crate::domain::{Row, UserId};
 use crate::log::Lsn;
 use crate::storage::StorageError;
@@ -52,20 +51,19 @@ pub struct Store {
     cache: Addr<ListingCache>,
     cache_counts: Arc<CacheCounts>,
     idempotency: Addr<Idempotency>,
-    audit: Arc<audit::Audit>,
+    audit: Audit,
 }
 
 impl Store {
-    /// Starts the actors over `shared`. `root` is the store's folder. Called on an actix system's
+    /// Starts the actors over `shared`. Erasures are noted in `audit`. Called on an actix system's
     /// thread.
     #[must_use]
-    pub fn start(shared: Arc<Shared>, root: PathBuf) -> Self {
+    pub fn start(shared: Arc<Shared>, audit: Audit) -> Self {
         let supervisor = Supervisor::new(Arc::clone(&shared)).start();
         let door = Door::new(Arc::clone(&shared), supervisor.clone());
         let cache_counts = Arc::new(CacheCounts::default());
         let cache = ListingCache::new(shared.limits.cache_bytes, Arc::clone(&cache_counts)).start();
         let idempotency = Idempotency::new().start();
-        let audit = Arc::new(audit::Audit::new(shared.env.clone(), root));
         Self { shared, door, supervisor, cache, cache_counts, idempotency, audit }
     }
 

@@ -56,7 +56,7 @@ async fn bed() -> Bed {
 
 async fn reopen(fs: FaultyFs, settings: StoreSettings, user: UserId, folder: TempDir) -> Bed {
     let opened = app::open(&fs.env(), &settings, &mut |_, _| {}).expect("store");
-    let store = app::begin(opened.shared, &opened.report, &settings).await;
+    let store = app::begin_command(&fs.env(), &opened, &settings).await;
     Bed { fs, store, user, settings, folder }
 }
 

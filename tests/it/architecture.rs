@@ -68,7 +68,7 @@ fn files_are_small_rooms() {
 #[test]
 fn user_ids_are_made_only_where_one_is_claimed_or_read_back() {
     let makers = [
-        "auth/mod.rs",
+        "auth/identity.rs",
         "domain/user_id.rs",
         "log/frame.rs",
         "parquet/footer.rs",
@@ -81,6 +81,34 @@ fn user_ids_are_made_only_where_one_is_claimed_or_read_back() {
         let here = found(|text| text.contains("UserId::checked"), |file| file != maker);
         assert_eq!(here.len(), 1, "one place, or it leaves the list: {maker} {here:?}");
     }
+}
+
+#[test]
+fn a_user_id_is_had_of_a_principal_alone() {
+    // Inside `auth`, who may turn a text into an id.
+    let makes = |text: &str| text.contains("named(") || text.contains("claimed(");
+    let makers = [
+        "auth/identity.rs",
+        "auth/jwt/claims.rs",
+        "auth/principal.rs",
+        "auth/tokens/file.rs",
+        "auth/tokens/record.rs",
+    ];
+    let ours = |file: &str| !file.starts_with("auth/") || makers.contains(&file);
+    let scopes =
+        |text: &str| text.contains("Scope::named(") || text.contains("pub fn named(name: &str)");
+    assert_eq!(found(|text| makes(text) && !scopes(text), ours), NONE);
+    // Neither function leaves the module.
+    let open = |text: &str| text.contains("pub fn named(text") || text.contains("pub fn claimed(");
+    assert_eq!(found(open, |file| file != "auth/identity.rs"), NONE);
+    // A principal is made where a credential was verified.
+    let principals =
+        |text: &str| text.contains("Principal::holder(") || text.contains("Principal::anybody(");
+    let verified = ["auth/authenticator.rs", "auth/jwt/claims.rs", "auth/tokens/record.rs"];
+    assert_eq!(found(principals, |file| verified.contains(&file)), NONE);
+    // What lets a request in is put there by the guard.
+    let admits = |text: &str| text.contains("Admitted(");
+    assert_eq!(found(admits, |file| file == "http/guard.rs"), NONE);
 }
 
 /// The module of this crate that each `crate::…` of a line names.
@@ -97,15 +125,16 @@ fn modules(text: &str) -> Vec<&str> {
 
 #[test]
 fn dependencies_point_down() {
-    let below: [(&str, &[&str]); 8] = [
+    let below: [(&str, &[&str]); 9] = [
         ("domain", &[]),
         ("env", &["domain"]),
         ("log", &["domain", "env"]),
         ("parquet", &["domain", "env"]),
         ("storage", &["domain", "env"]),
         ("actors", &["domain", "env", "log", "parquet", "storage"]),
-        ("store", &["domain", "env", "log", "parquet", "storage", "actors"]),
-        ("auth", &["domain", "env"]),
+        ("audit", &["domain", "env"]),
+        ("store", &["domain", "env", "log", "parquet", "storage", "actors", "audit"]),
+        ("auth", &["domain", "env", "audit"]),
     ];
     let mut wrong = Vec::new();
     let mut seen = 0;

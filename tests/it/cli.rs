@@ -26,7 +26,7 @@ fn settings(mut command: Command) -> Value {
 fn help_names_every_command_and_setting() {
     let (code, help, _) = run(program(&["--help"]));
     assert_eq!(code, 0);
-    for part in ["serve", "config", "seed", "log", "Examples:", "AUDIENCE_STORE_CONFIG"] {
+    for part in ["serve", "config", "seed", "token", "log", "Examples:", "AUDIENCE_STORE_CONFIG"] {
         assert!(help.contains(part), "no {part} in {help}");
     }
     let (_, serve, _) = run(program(&["serve", "--help"]));
@@ -40,7 +40,14 @@ fn help_names_every_command_and_setting() {
             assert!(help.contains(&variable), "no {variable}");
         }
     }
-    for command in [&["seed"][..], &["log", "inspect"], &["log", "truncate"]] {
+    for command in [
+        &["seed"][..],
+        &["log", "inspect"],
+        &["log", "truncate"],
+        &["token", "create"],
+        &["token", "list"],
+        &["token", "revoke"],
+    ] {
         let (code, help, _) = run(program(&[command, &["--help"]].concat()));
         assert_eq!((code, help.contains("--data <FOLDER>")), (0, true), "{command:?}: {help}");
     }
@@ -59,7 +66,7 @@ fn a_bad_value_is_refused_with_its_setting_its_source_and_what_is_accepted() {
         ("sync", "sometimes", "accepts `always`, `off`, or `interval=`"),
         ("max-body", "1TB", "accepts a size from 1KiB to 8MiB"),
         ("mailbox", "0", "accepts a whole number from 1 to"),
-        ("listen", "localhost", "accepts a loopback address and port"),
+        ("listen", "localhost", "accepts an address and port"),
         ("log-level", "loud", "accepts off, error"),
     ] {
         let error = refused(program(&["serve", &format!("--{flag}={value}")]), 2);
@@ -82,10 +89,13 @@ fn a_bad_value_is_refused_with_its_setting_its_source_and_what_is_accepted() {
 }
 
 #[test]
-fn only_loopback_is_listened_on() {
+fn without_authentication_only_loopback_is_listened_on() {
     for open in ["0.0.0.0:0", "[::]:0", "192.0.2.1:8080"] {
-        let error = refused(program(&["serve", "--listen", open]), 2);
-        assert!(error.contains("no authentication yet"), "{error}");
+        for args in [&["serve", "--listen", open][..], &["--listen", open, "--auth", "off"]] {
+            let error = refused(program(args), 2);
+            assert!(error.contains("anyone who reaches the port"), "{error}");
+            assert!(error.contains("--auth tokens"), "it says what to do: {error}");
+        }
     }
 }
 

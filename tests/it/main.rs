@@ -4,6 +4,7 @@
 //! - `endpoints`: what each endpoint answers; `saving`: what becomes of the fields sent;
 //! - `errors`: every error code; `random_bodies`: nothing sent makes a 500; `conditional`: tags;
 //! - `large`: records that take several row groups; `lists`: filters, order, fields; `pages`: cursors and the cache while others write;
+//! - `auth`: who may do what; `tokens`, `jwt`: credentials; `audit`: what is noted of it;
 //! - `isolation`: users apart; `idempotency`: repeats, also across a restart;
 //! - `openapi`: the document says what is true; `compression`: what goes over the wire;
 //! - `legacy`: the Python service's files; `readers`: DuckDB, Polars, pandas, pyarrow;
@@ -14,6 +15,8 @@
 #![allow(clippy::disallowed_methods, reason = "tests touch files and clocks as a user would")]
 
 mod architecture;
+mod audit;
+mod auth;
 mod claims;
 mod cli;
 mod compression;
@@ -26,6 +29,7 @@ mod erasure;
 mod errors;
 mod idempotency;
 mod isolation;
+mod jwt;
 mod large;
 mod legacy;
 mod lifecycle;
@@ -36,3 +40,4 @@ mod random_bodies;
 mod readers;
 mod saving;
 mod support;
+mod tokens;

@@ -130,6 +130,9 @@ async fn the_document_has_exactly_the_routes_of_the_contract() {
     add("/api/users/{user_id}".to_owned(), &["delete"]);
     add("/api/users/{user_id}/summary".to_owned(), &["get"]);
     add("/api/admin/checkpoint".to_owned(), &["post"]);
+    add("/api/admin/tokens".to_owned(), &["get", "post"]);
+    add("/api/admin/tokens/{token_id}".to_owned(), &["delete"]);
+    add("/api/admin/audit".to_owned(), &["get"]);
     for path in
         ["/api/health", "/health/live", "/health/ready", "/metrics", "/api/openapi.json", "/docs"]
     {
@@ -160,7 +163,10 @@ async fn the_examples_work_when_they_are_sent() {
         let Some(example) = content.get("example") else { continue };
         let verb = Method::from_bytes(method.to_uppercase().as_bytes()).expect("method");
         let table = path.split('/').nth(2).expect("table");
-        let id = server.save(table, &smallest(table, "demo_user")).await;
+        let id = match table {
+            "admin" => String::new(),
+            _ => server.save(table, &smallest(table, "demo_user")).await,
+        };
         let reply = server.send(verb, &filled(&path, &id), &[], Some(&example.to_string())).await;
         let expected = if method == "post" { 201 } else { 200 };
         assert_eq!(reply.status.as_u16(), expected, "{method} {path} {example}: {}", reply.text);
@@ -173,8 +179,10 @@ async fn the_examples_work_when_they_are_sent() {
         for name in shown.as_object().expect("example").keys() {
             assert!(answer.get(name).is_some(), "{method} {path}: {name} in {answer}");
         }
-        let schema = content["schema"]["$ref"].as_str().expect("schema").trim_start_matches('#');
-        let schema = document.pointer(schema).expect("schema");
+        let schema = match content["schema"]["$ref"].as_str() {
+            Some(named) => document.pointer(named.trim_start_matches('#')).expect("schema"),
+            None => &content["schema"],
+        };
         for name in schema["required"].as_array().into_iter().flatten() {
             assert!(example.get(name.as_str().expect("name")).is_some(), "{method} {path}: {name}");
         }
@@ -183,7 +191,7 @@ async fn the_examples_work_when_they_are_sent() {
             assert!(values.is_none_or(|v| v.contains(value)), "{method} {path}: {name} = {value}");
         }
     }
-    assert_eq!((sent, created), (9, 3));
+    assert_eq!((sent, created), (10, 4));
 }
 
 #[tokio::test]
@@ -267,4 +275,41 @@ async fn the_page_needs_no_internet() {
     }
     assert!(scripts.contains("/api/openapi.json"), "{scripts}");
     assert!(!scripts.contains("://"), "{scripts}");
+}
+
+#[tokio::test]
+async fn every_call_says_what_credentials_it_needs() {
+    let open = document(&Server::start().await).await;
+    let guarded = document(&Server::start_with(&["--auth", "tokens"]).await).await;
+    for document in [&open, &guarded] {
+        let scheme = &document["components"]["securitySchemes"]["bearer"];
+        assert_eq!((&scheme["type"], &scheme["scheme"]), (&json!("http"), &json!("bearer")));
+    }
+    let (mut free, mut kept) = (0, 0);
+    let without = operations(&open);
+    for ((path, method, operation), (_, _, open)) in operations(&guarded).into_iter().zip(without) {
+        let at = format!("{method} {path}");
+        let security = operation["security"].as_array().unwrap_or_else(|| panic!("{at}"));
+        let answers = operation["responses"].as_object().expect("responses");
+        let refuses = answers.contains_key("401") && answers.contains_key("403");
+        if security.is_empty() {
+            assert!(!refuses, "{at}");
+            free += 1;
+        } else {
+            assert!(!security[0]["bearer"].as_array().expect("scopes").is_empty(), "{at}");
+            assert!(refuses, "{at}");
+            assert_eq!(open["security"][0], json!({}), "{at}: optional with --auth off");
+            assert_eq!(open["security"][1], security[0], "{at}");
+            kept += 1;
+        }
+        let needed = |operation: &Value| {
+            operation["parameters"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .any(|p| p["name"] == "user_id" && p["in"] == "query" && p["required"] == true)
+        };
+        assert!(!needed(&operation), "{at}: the credentials say who");
+    }
+    assert_eq!((free, kept), (5, 27));
 }

@@ -1,24 +1,30 @@
 //! The `OpenAPI` document, made from the endpoints, the tables and the error codes, and a page to
 //! read it.
 
+mod admin;
 mod examples;
 mod operations;
 mod schemas;
 
 use std::sync::{Arc, OnceLock};
 
-use actix_web::web::{Bytes, Path};
+use actix_web::web::{Bytes, Data, Path};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use serde_json::{Map, Value, json};
 
 use super::answer::json as answer;
 use super::error::ApiError;
 use super::routes::{Does, endpoints};
+use super::state::AppState;
+use crate::auth::Mode;
 
 /// `GET /api/openapi.json`
-pub async fn document() -> HttpResponse {
-    static DOCUMENT: OnceLock<Bytes> = OnceLock::new();
-    answer(DOCUMENT.get_or_init(|| Bytes::from(build().to_string())).clone())
+pub async fn document(state: Data<AppState>) -> HttpResponse {
+    static OPEN: OnceLock<Bytes> = OnceLock::new();
+    static GUARDED: OnceLock<Bytes> = OnceLock::new();
+    let open = state.authenticator.mode() == Mode::Off;
+    let document = if open { &OPEN } else { &GUARDED };
+    answer(document.get_or_init(|| Bytes::from(build(open).to_string())).clone())
 }
 
 /// `GET /docs`: the page's address has a slash at its end, which its files are relative to.
@@ -43,9 +49,9 @@ pub async fn docs_file(req: HttpRequest, file: Path<String>) -> HttpResponse {
     }
 }
 
-/// The whole document.
+/// The whole document. With `open` it is that of a server that needs no credentials.
 #[must_use]
-pub fn build() -> Value {
+pub fn build(open: bool) -> Value {
     let mut paths: Map<String, Value> = Map::new();
     for endpoint in endpoints() {
         if endpoint.does == Does::DocsFile {
@@ -53,7 +59,7 @@ pub fn build() -> Value {
         }
         let item = paths.entry(endpoint.path.clone()).or_insert_with(|| json!({}));
         if let Some(item) = item.as_object_mut() {
-            item.insert(endpoint.method.to_lowercase(), operations::operation(&endpoint));
+            item.insert(endpoint.method.to_lowercase(), operations::operation(&endpoint, open));
         }
     }
     json!({
@@ -75,6 +81,17 @@ pub fn build() -> Value {
             {"name": "operations", "description": "For operators"},
         ],
         "paths": paths,
-        "components": {"schemas": schemas::all()},
+        "components": {
+            "schemas": schemas::all(),
+            "securitySchemes": {
+                (operations::SCHEME): {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "An API token (`ast_…`) or a JSON web token, as the server is \
+                        set up. What stands beside it at a call are the scopes it needs, all of \
+                        them; `admin` stands for all others but `credentials:read`.",
+                },
+            },
+        },
     })
 }

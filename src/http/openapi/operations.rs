@@ -7,12 +7,15 @@
 
 use serde_json::{Map, Value, json};
 
-use super::examples;
 use super::schemas::{id, reference, user_id};
+use super::{admin, examples};
 use crate::domain::{Kind, Table};
 use crate::http::error::{ApiError, CODES};
 use crate::http::params::{DEFAULT_LIMIT, MAX_LIMIT};
 use crate::http::routes::{Does, Endpoint};
+
+/// The name of the security scheme.
+pub const SCHEME: &str = "bearer";
 
 /// Codes that any endpoint of the store may answer.
 const ANY: &[&str] = &[
@@ -29,14 +32,34 @@ const ANY: &[&str] = &[
     "INVALID_FIELD",
     "INVALID_PARAMETER",
     "USER_MISMATCH",
+    "UNAUTHENTICATED",
+    "TOKEN_MALFORMED",
+    "TOKEN_UNKNOWN",
+    "TOKEN_EXPIRED",
+    "TOKEN_REFUSED",
+    "SCOPE_MISSING",
+    "KEYS_UNAVAILABLE",
+];
+/// Codes that the guard of an endpoint answers.
+pub(super) const GUARDED: &[&str] = &[
+    "UNAUTHENTICATED",
+    "TOKEN_MALFORMED",
+    "TOKEN_UNKNOWN",
+    "TOKEN_EXPIRED",
+    "TOKEN_REFUSED",
+    "SCOPE_MISSING",
+    "KEYS_UNAVAILABLE",
+    "INTERNAL",
 ];
 const WRITES: &[&str] = &["STORAGE_FULL", "LOG_FAILED", "VERSION_MISMATCH"];
-const BODIES: &[&str] = &["MALFORMED_JSON", "PAYLOAD_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE"];
+pub(super) const BODIES: &[&str] =
+    &["MALFORMED_JSON", "PAYLOAD_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE"];
 const KEYED: &[&str] = &["IDEMPOTENCY_KEY_REUSED"];
 
-/// The operation of an endpoint.
+/// The operation of an endpoint. With `open`, credentials are not needed and requests name their
+/// user themselves.
 #[must_use]
-pub fn operation(endpoint: &Endpoint) -> Value {
+pub fn operation(endpoint: &Endpoint, open: bool) -> Value {
     let mut operation = match endpoint.does {
         Does::Create(table) => create(table),
         Does::List(table) => list(table, &format!("{}, newest first", table.spec().name)),
@@ -51,7 +74,11 @@ pub fn operation(endpoint: &Endpoint) -> Value {
         Does::Health => health("Whether the process lives, and how it keeps data", false),
         Does::Live => health("Whether the process lives", false),
         Does::Ready => health("Whether requests are taken; names files that cannot be read", true),
-        Does::Metrics => text("Prometheus text", "text/plain"),
+        Does::Tokens => admin::tokens(),
+        Does::CreateToken => admin::create_token(),
+        Does::RevokeToken => admin::revoke_token(),
+        Does::Audit => admin::audit(),
+        Does::Metrics => metrics(),
         Does::OpenApi => text("This document", "application/json"),
         Does::Docs | Does::DocsFile => json!({
             "tags": ["operations"],
@@ -60,7 +87,11 @@ pub fn operation(endpoint: &Endpoint) -> Value {
         }),
     };
     let path_parameters = endpoint.path.split(['{', '}']).skip(1).step_by(2).map(|name| {
-        let schema = if name == "user_id" { user_id() } else { id() };
+        let schema = match name {
+            "user_id" => user_id(),
+            "token_id" => json!({"type": "string", "pattern": "^[0-9A-Za-z]{12}$"}),
+            _ => id(),
+        };
         json!({"name": name, "in": "path", "required": true, "schema": schema})
     });
     let mut parameters: Vec<Value> = path_parameters.collect();
@@ -70,8 +101,30 @@ pub fn operation(endpoint: &Endpoint) -> Value {
     if !parameters.is_empty() {
         operation["parameters"] = Value::Array(parameters);
     }
+    if !open {
+        for parameter in parameters_of(&mut operation) {
+            // The credentials say whose records are meant.
+            if parameter["name"] == "user_id" && parameter["in"] == "query" {
+                parameter["required"] = json!(false);
+            }
+        }
+    }
+    operation["security"] = security(endpoint.does, open);
     operation["operationId"] = json!(name_of(endpoint));
     operation
+}
+
+fn parameters_of(operation: &mut Value) -> impl Iterator<Item = &mut Value> {
+    operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten()
+}
+
+/// What a call needs: a bearer's token with all of these scopes, or nothing.
+fn security(does: Does, open: bool) -> Value {
+    match does.needs() {
+        None => json!([]),
+        Some(scopes) if open => json!([{}, {(SCHEME): scopes.names()}]),
+        Some(scopes) => json!([{(SCHEME): scopes.names()}]),
+    }
 }
 
 fn name_of(endpoint: &Endpoint) -> String {
@@ -229,7 +282,7 @@ fn erase() -> Value {
     let example = json!({
         "success": true,
         "message": "User erased",
-        "erased": {"audiences": 2, "platforms": 1, "distributions": 1, "files": 4},
+        "erased": {"audiences": 2, "platforms": 1, "distributions": 1, "files": 4, "tokens": 1},
         "counts_complete": true,
         "log_released": true,
     });
@@ -267,6 +320,18 @@ fn health(summary: &str, may_fail: bool) -> Value {
     json!({"tags": ["operations"], "summary": summary, "responses": responses})
 }
 
+fn metrics() -> Value {
+    let text = json!({
+        "description": "Prometheus text",
+        "content": {"text/plain": {"schema": {}}},
+    });
+    json!({
+        "tags": ["operations"],
+        "summary": "Prometheus text",
+        "responses": responses(&[("200", text)], GUARDED),
+    })
+}
+
 fn text(summary: &str, media: &str) -> Value {
     json!({
         "tags": ["operations"],
@@ -289,7 +354,7 @@ fn done(example: &Value, description: &str, schema: &str) -> Value {
     content(description, &reference(schema), example)
 }
 
-fn content(description: &str, schema: &Value, example: &Value) -> Value {
+pub(super) fn content(description: &str, schema: &Value, example: &Value) -> Value {
     json!({
         "description": description,
         "content": {"application/json": {"schema": schema, "example": example}},
@@ -308,7 +373,7 @@ fn body(schema: &str, example: &Value) -> Value {
 }
 
 /// Success answers, and an error answer for each status that one of `codes` has.
-fn responses(success: &[(&str, Value)], codes: &[&str]) -> Value {
+pub(super) fn responses(success: &[(&str, Value)], codes: &[&str]) -> Value {
     let mut all: Map<String, Value> =
         success.iter().map(|(status, answer)| ((*status).to_owned(), answer.clone())).collect();
     let mut statuses: Vec<u16> =
@@ -337,7 +402,7 @@ fn error_response(status: u16, codes: &[&str]) -> Value {
     })
 }
 
-fn query(name: &str, description: &str, schema: &Value) -> Value {
+pub(super) fn query(name: &str, description: &str, schema: &Value) -> Value {
     json!({"name": name, "in": "query", "description": description, "schema": schema})
 }
 

@@ -1,7 +1,9 @@
 //! The real program, started for a test, and a client for it.
 
+pub mod access;
 pub mod chance;
 pub mod files;
+pub mod identity;
 pub mod python;
 mod raw;
 pub mod rows;
@@ -105,8 +107,10 @@ impl Server {
 
     /// A server over `data` as soon as it listens; what it said where it ended instead.
     pub fn listening(data: &Path, args: &[&str]) -> Result<Self, String> {
-        let mut all =
-            vec!["serve", "--listen", "127.0.0.1:0", "--data", data.to_str().expect("path")];
+        let mut all = vec!["serve", "--data", data.to_str().expect("path")];
+        if !args.contains(&"--listen") {
+            all.extend(["--listen", "127.0.0.1:0"]);
+        }
         all.extend(args);
         let mut command = program(&all);
         let mut child =
