@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 
 use crate::actors::{Limits, Shared, Unreadable, registry::Registry};
 use crate::cli::{Settings, StoreSettings};
+use crate::crypto::{Keys, RingFileError};
 use crate::env::{Env, File, OpenMode};
 use crate::http::{self, AppState};
 use crate::log::{Log, LogError, LogOptions, OpenReport, SyncMode};
@@ -46,6 +47,9 @@ pub enum AppError {
         /// What the system says.
         source: io::Error,
     },
+    /// The keys that seal credentials cannot be used.
+    #[error(transparent)]
+    Keys(#[from] RingFileError),
     /// The log cannot be opened.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -88,6 +92,7 @@ pub fn open(
         max_pending_bytes: MAX_PENDING,
         max_log_bytes: settings.log_max_bytes,
     };
+    let keys = Keys::open(env, &settings.data, &settings.keys)?;
     let (log, report) = Log::open(env, &settings.data.join("log"), options, progress)?;
     let storage = LocalStorage::new(Arc::clone(&env.fs), &settings.data);
     storage.remove_temporary().map_err(|source| AppError::Folder {
@@ -113,6 +118,7 @@ pub fn open(
         log,
         storage: Arc::new(storage),
         registry: Registry::new(),
+        keys,
         limits,
         unreadable: Unreadable::default(),
         checkpoints,
@@ -205,6 +211,7 @@ pub async fn begin(shared: Arc<Shared>, report: &OpenReport, settings: &StoreSet
             tracing::warn!(%error, "not every file could be looked at");
         }
     });
+    actix_web::rt::spawn(store.clone().follow_keys());
     store
 }
 

@@ -21,6 +21,7 @@ pub mod actors;
 pub mod app;
 pub mod auth;
 pub mod cli;
+pub mod crypto;
 pub mod domain;
 pub mod env;
 pub mod http;

@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
+use std::path::PathBuf;
 
 use clap::{Arg, ArgMatches, Args, FromArgMatches, Parser, Subcommand, value_parser};
 
 use super::sources::CONFIG_ENVIRONMENT;
 use super::table::{Scope, in_scope};
+use crate::crypto::KeyId;
 use crate::domain::Micros;
 use crate::seed;
 
@@ -48,6 +50,9 @@ pub(super) enum RawCommand {
     Config(RawConfig),
     /// Fill a store with believable records, the same ones for the same seed
     Seed(RawSeed),
+    /// List and change the keys that seal credentials, also while the server runs
+    #[command(subcommand)]
+    Keys(RawKeys),
     /// Look at, or cut, the write-ahead log of a stopped server
     #[command(subcommand)]
     Log(RawLog),
@@ -136,6 +141,50 @@ pub(super) struct RawLogTruncate {
     /// Do not ask
     #[arg(long)]
     pub(super) yes: bool,
+    #[command(flatten)]
+    pub(super) flags: Flags<ForData>,
+}
+
+/// Commands of `keys`.
+#[derive(Subcommand)]
+pub(super) enum RawKeys {
+    /// Add a new key, which waits for `rotate`, or the keys of another ring, which only open
+    Add(RawKeysAdd),
+    /// Make the waiting key, or else a new one, the one that seals; the server puts all records
+    /// under it in the background
+    Rotate(Flags<ForData>),
+    /// Print the keys, and how many records are sealed with each
+    List(RawKeysList),
+    /// Remove an old key; refused while a record may need it
+    Retire(RawKeysRetire),
+}
+
+/// Arguments of `keys add`.
+#[derive(Args)]
+pub(super) struct RawKeysAdd {
+    /// Take the keys of this ring instead, such as one out of a backup
+    #[arg(long, value_name = "FILE")]
+    pub(super) from: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) flags: Flags<ForData>,
+}
+
+/// Arguments of `keys list`.
+#[derive(Args)]
+pub(super) struct RawKeysList {
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) flags: Flags<ForData>,
+}
+
+/// Arguments of `keys retire`.
+#[derive(Args)]
+pub(super) struct RawKeysRetire {
+    /// The key's id
+    #[arg(value_name = "KEY", value_parser = KeyId::checked)]
+    pub(super) id: KeyId,
     #[command(flatten)]
     pub(super) flags: Flags<ForData>,
 }

@@ -9,6 +9,7 @@ mod args;
 mod config_command;
 mod error;
 mod inspect_line;
+mod keys_command;
 pub mod quantity;
 mod rules;
 mod run;
@@ -21,14 +22,17 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
-use args::{Flags, RawCli, RawCommand, RawLog, RawSeed, Scoped};
+use args::{ForData, Flags, RawCli, RawCommand, RawKeys, RawLog, RawSeed, Scoped};
 pub use config_command::{as_json, as_table, settings_markdown};
+use keys_command::environment_ring;
 pub use error::{CliError, Problem};
+pub use keys_command::KeysCommand;
 pub use rules::{LogFormat, Rule, SyncMode};
 pub use run::{run, start_logging};
 pub use settings::{HttpSettings, LoggingSettings, Settings, StoreSettings};
 pub use sources::{CONFIG_ENVIRONMENT, ConfigFile, Entry, Environment, Resolved, Source};
 
+use crate::crypto::KeySettings;
 use crate::domain::Micros;
 use crate::env::FileSystem;
 use crate::seed;
@@ -46,6 +50,15 @@ pub enum Command {
     },
     /// Fill a store with believable records.
     Seed(Box<SeedArgs>),
+    /// Print or change the key ring.
+    Keys {
+        /// Folder of the store.
+        data: PathBuf,
+        /// Where the ring is.
+        settings: KeySettings,
+        /// What to do with it.
+        command: KeysCommand,
+    },
     /// Print the log's records.
     LogInspect {
         /// Folder of the store.
@@ -100,7 +113,9 @@ pub fn parse(
     match raw.command.unwrap_or(RawCommand::Serve(raw.serve)) {
         RawCommand::Serve(flags) => {
             let resolved = resolve(&flags, environment, fs)?;
-            Ok(Command::Serve(Box::new(Settings::checked(&resolved)?)))
+            let mut settings = Settings::checked(&resolved)?;
+            settings.store.keys.environment = environment_ring(environment);
+            Ok(Command::Serve(Box::new(settings)))
         }
         RawCommand::Config(config) => {
             let resolved = resolve(&config.flags, environment, fs)?;
@@ -109,7 +124,23 @@ pub fn parse(
         }
         RawCommand::Seed(seed) => {
             let resolved = resolve(&seed.flags, environment, fs)?;
-            Ok(Command::Seed(Box::new(seed_args(&seed, &resolved)?)))
+            let mut args = seed_args(&seed, &resolved)?;
+            args.store.keys.environment = environment_ring(environment);
+            Ok(Command::Seed(Box::new(args)))
+        }
+        RawCommand::Keys(keys) => {
+            let (flags, command): (&Flags<ForData>, _) = match &keys {
+                RawKeys::Add(add) => (&add.flags, KeysCommand::Add { from: add.from.clone() }),
+                RawKeys::Rotate(flags) => (flags, KeysCommand::Rotate),
+                RawKeys::List(list) => (&list.flags, KeysCommand::List { json: list.json }),
+                RawKeys::Retire(one) => (&one.flags, KeysCommand::Retire { id: one.id.clone() }),
+            };
+            let resolved = resolve(flags, environment, fs)?;
+            let settings = KeySettings {
+                file: resolved.get(&table::KEY_RING)?,
+                environment: environment_ring(environment),
+            };
+            Ok(Command::Keys { data: resolved.get(&table::DATA)?, settings, command })
         }
         RawCommand::Log(RawLog::Inspect(inspect)) => {
             let data = resolve(&inspect.flags, environment, fs)?.get(&table::DATA)?;

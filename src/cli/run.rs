@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
+use super::keys_command::keys;
 use super::{Command, LogFormat, LoggingSettings, Settings, as_json, as_table, parse};
 use crate::app::{self, AppError};
 use crate::env::Env;
@@ -29,6 +30,9 @@ pub fn run() -> ExitCode {
             Ok(())
         }
         Command::Seed(args) => seed::command(env, *args).map_err(|e| e.to_string()),
+        Command::Keys { data, settings, command } => {
+            keys(&env, &data, &settings, &command).map(|said| print(&said))
+        }
         Command::LogInspect { data, from_lsn, json } => inspect(&env, &data, from_lsn, json),
         Command::LogTruncate { data, at, yes } => truncate(&env, &data, at, yes),
     };

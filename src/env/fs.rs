@@ -14,6 +14,8 @@ pub enum OpenMode {
     Write,
     /// A new file, for reading and writing; an error where it exists.
     CreateNew,
+    /// The same, that nobody but the owner may read or write.
+    CreatePrivate,
 }
 
 /// What kind of thing a path names.
@@ -138,6 +140,13 @@ pub trait FileSystem: Send + Sync {
     /// Whatever the file system says.
     fn stat(&self, path: &Path) -> io::Result<Stat>;
 
+    /// Whether a path names a file that nobody but its owner may read or write; `NotFound` where
+    /// there is none.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    fn is_private(&self, path: &Path) -> io::Result<bool>;
+
     /// Reads a whole file.
     ///
     /// # Errors
@@ -166,13 +175,38 @@ pub trait FileSystem: Send + Sync {
     /// # Errors
     /// Whatever the file system says.
     fn replace_through(&self, temporary: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        self.replace_as(OpenMode::CreateNew, temporary, path, bytes)
+    }
+
+    /// [`FileSystem::replace`] with a file that nobody but the owner may read, not even while it
+    /// is written.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    fn replace_private(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let temporary = path.with_file_name(format!(".{name}.tmp"));
+        self.replace_as(OpenMode::CreatePrivate, &temporary, path, bytes)
+    }
+
+    /// [`FileSystem::replace_through`] with a temporary file made in one of the two ways.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    fn replace_as(
+        &self,
+        mode: OpenMode,
+        temporary: &Path,
+        path: &Path,
+        bytes: &[u8],
+    ) -> io::Result<()> {
         let folder = path.parent().map_or_else(PathBuf::new, Path::to_path_buf);
         let written = (|| {
             match self.remove_file(temporary) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
                 _ => {}
             }
-            let file = self.open(temporary, OpenMode::CreateNew)?;
+            let file = self.open(temporary, mode)?;
             file.write_all_at(bytes, 0)?;
             file.sync_data()?;
             self.rename(temporary, path)

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -66,6 +66,9 @@ impl FileSystem for OsFileSystem {
             OpenMode::CreateNew => {
                 options.write(true).create_new(true);
             }
+            OpenMode::CreatePrivate => {
+                options.write(true).create_new(true).mode(0o600);
+            }
         }
         Ok(Arc::new(OsFile(options.open(path)?)))
     }
@@ -125,6 +128,11 @@ impl FileSystem for OsFileSystem {
         }
         listed.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(listed)
+    }
+
+    fn is_private(&self, path: &Path) -> io::Result<bool> {
+        let meta = fs::metadata(path)?;
+        Ok(meta.is_file() && meta.mode() & 0o077 == 0)
     }
 
     fn stat(&self, path: &Path) -> io::Result<Stat> {

@@ -6,7 +6,7 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpMessage, HttpResponse, Resource, ResponseError};
 
 use super::error::ApiError;
-use super::{admin, health, lists, metrics, openapi, records, users};
+use super::{admin, credentials, health, lists, metrics, openapi, records, users};
 use crate::domain::Table;
 
 /// What an endpoint does, which is how the `OpenAPI` document describes it.
@@ -24,6 +24,8 @@ pub enum Does {
     Status(Table),
     /// Deletes a record.
     Delete(Table),
+    /// Gives a platform's credentials.
+    Credentials,
     /// Lists an audience's distributions.
     OfAudience,
     /// Counts a user's records.
@@ -73,6 +75,9 @@ pub fn endpoints() -> Vec<Endpoint> {
         add("PUT", one.clone(), Does::Update(table));
         add("DELETE", one.clone(), Does::Delete(table));
         add("PUT", format!("{one}/status"), Does::Status(table));
+        if table == Table::Platforms {
+            add("GET", format!("{one}/credentials"), Does::Credentials);
+        }
         if table == Table::Audiences {
             add("GET", format!("{one}/distributions"), Does::OfAudience);
         }
@@ -151,6 +156,7 @@ fn serve(resource: Resource, does: Does) -> Resource {
         Does::Update(_) => resource.route(web::put().to(records::update)),
         Does::Status(_) => resource.route(web::put().to(records::status)),
         Does::Delete(_) => resource.route(web::delete().to(records::delete)),
+        Does::Credentials => resource.route(read().to(credentials::read)),
         Does::OfAudience => resource.route(read().to(lists::of_audience)),
         Does::Summary => resource.route(read().to(users::summary)),
         Does::Erase => resource.route(web::delete().to(users::erase)),

@@ -33,9 +33,8 @@ impl Audit {
     /// # Errors
     /// Whatever the file system says.
     pub fn user_erased(&self, user: &UserId, counts: &[(&str, u64)]) -> io::Result<()> {
-        let mut line = String::from("{\"time\":\"");
-        line.push_str(&self.env.clock.now().to_string());
-        line.push_str("\",\"action\":\"user_erased\",\"user_id\":");
+        let mut line = self.begin("user_erased");
+        line.push_str(",\"user_id\":");
         push_string(user.as_str(), &mut line);
         for (name, count) in counts {
             line.push_str(",\"");
@@ -45,6 +44,37 @@ impl Audit {
         }
         line.push_str("}\n");
         self.append(line.as_bytes())
+    }
+
+    /// Notes that a platform's credentials were read in the clear. On return the line survives
+    /// power loss. Blocking.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    pub fn credentials_read(&self, user: &UserId, platform_id: &str) -> io::Result<()> {
+        let mut line = self.begin("credentials_read");
+        line.push_str(",\"user_id\":");
+        push_string(user.as_str(), &mut line);
+        line.push_str(",\"platform_id\":");
+        push_string(platform_id, &mut line);
+        line.push_str("}\n");
+        self.append(line.as_bytes())
+    }
+
+    /// Notes what became of a key of the ring. On return the line survives power loss. Blocking.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    pub fn key_changed(&self, action: &str, key: &str) -> io::Result<()> {
+        let mut line = self.begin(action);
+        line.push_str(",\"key\":");
+        push_string(key, &mut line);
+        line.push_str("}\n");
+        self.append(line.as_bytes())
+    }
+
+    fn begin(&self, action: &str) -> String {
+        format!("{{\"time\":\"{}\",\"action\":\"{action}\"", self.env.clock.now())
     }
 
     fn append(&self, line: &[u8]) -> io::Result<()> {

@@ -264,8 +264,8 @@ impl FileSystem for MemoryFs {
         let inode = self.with(|inner| {
             let there = inner.live.get(path).copied();
             match (mode, there) {
-                (OpenMode::CreateNew, Some(_)) => Err(io::ErrorKind::AlreadyExists),
-                (OpenMode::CreateNew, None) => {
+                (OpenMode::CreateNew | OpenMode::CreatePrivate, Some(_)) => Err(io::ErrorKind::AlreadyExists),
+                (OpenMode::CreateNew | OpenMode::CreatePrivate, None) => {
                     let number = inner.next_inode;
                     inner.next_inode += 1;
                     inner.inodes.insert(number, Inode::default());
@@ -281,6 +281,10 @@ impl FileSystem for MemoryFs {
 
     fn create_dir_all(&self, _path: &Path) -> io::Result<()> {
         Ok(())
+    }
+
+    fn is_private(&self, path: &Path) -> io::Result<bool> {
+        self.stat(path).map(|_| true)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
