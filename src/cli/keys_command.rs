@@ -88,6 +88,7 @@ fn existing(file: &RingFile, fixed: Option<Ring>) -> Result<Ring, String> {
 }
 
 fn add(env: &Env, file: &RingFile, from: Option<&Path>) -> Result<String, String> {
+    existing(file, None)?;
     let other = match from {
         Some(path) => {
             let other = RingFile::new(env.clone(), path.to_path_buf());
@@ -119,6 +120,7 @@ fn add(env: &Env, file: &RingFile, from: Option<&Path>) -> Result<String, String
 }
 
 fn rotate(env: &Env, file: &RingFile) -> Result<String, String> {
+    existing(file, None)?;
     let now = env.clock.now();
     let changed = file.change(|ring| -> Result<(), RingFileError> {
         ring.rotate(env.random.as_ref(), now)?;
@@ -183,7 +185,10 @@ fn list(ring: &Ring, progress: Option<&Progress>, files: &SealedFiles, json: boo
             records(&key.id)
         );
     }
-    let _ = write!(out, "{}", how_far(ring, progress));
+    out.push_str(&how_far(ring, progress));
+    if let Some(lost) = progress.map(|p| p.lost_in_legacy).filter(|lost| *lost > 0) {
+        let _ = write!(out, "; credentials of {lost} records were not found in legacy/");
+    }
     out
 }
 
@@ -197,7 +202,10 @@ fn how_far(ring: &Ring, progress: Option<&Progress>) -> String {
             p.unreadable
         ),
         Some(p) if p.is_done(ring.current()) => {
-            format!("the server looked at all records of {} users: all are under the current key", p.users)
+            format!(
+                "the server looked at all records of {} users: all are under the current key",
+                p.users
+            )
         }
         Some(p) if p.current == ring.current().as_str() => format!(
             "the server is putting records under the current key: it noted {} users and {} records",

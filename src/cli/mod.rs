@@ -22,11 +22,11 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
-use args::{ForData, Flags, RawCli, RawCommand, RawKeys, RawLog, RawSeed, Scoped};
+use args::{Flags, ForData, RawCli, RawCommand, RawKeys, RawLog, RawSeed, Scoped};
 pub use config_command::{as_json, as_table, settings_markdown};
-use keys_command::environment_ring;
 pub use error::{CliError, Problem};
 pub use keys_command::KeysCommand;
+use keys_command::environment_ring;
 pub use rules::{LogFormat, Rule, SyncMode};
 pub use run::{run, start_logging};
 pub use settings::{HttpSettings, LoggingSettings, Settings, StoreSettings};

@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use super::rules::{
-    CountRule, DurationRule, FilePathRule, ListenRule, LogFormatRule, LogLevelRule, PathRule, Rule, SizeRule,
-    SyncRule,
+    CountRule, DurationRule, FilePathRule, ListenRule, LogFormatRule, LogLevelRule, PathRule, Rule,
+    SizeRule, SyncRule,
 };
 
 /// Under which heading help and tables show a setting.

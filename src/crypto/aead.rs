@@ -49,17 +49,26 @@ mod tests {
 
     fn hex(text: &str) -> Vec<u8> {
         let digits = text.as_bytes().chunks(2);
-        digits.map(|d| u8::from_str_radix(std::str::from_utf8(d).expect("hex"), 16).expect("hex")).collect()
+        digits
+            .map(|d| u8::from_str_radix(std::str::from_utf8(d).expect("hex"), 16).expect("hex"))
+            .collect()
     }
 
-    /// Test case 16 of McGrew and Viega, "The Galois/Counter Mode of Operation (GCM)", appendix B.
+    /// Test case 16 of `McGrew` and Viega, "The Galois/Counter Mode of Operation (GCM)", appendix B.
     #[test]
     fn is_aes_256_gcm() {
-        let key = Key::from_bytes(&hex("feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308")).expect("key");
+        let key = Key::from_bytes(&hex(
+            "feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308",
+        ))
+        .expect("key");
         let nonce: [u8; 12] = hex("cafebabefacedbaddecaf888").try_into().expect("nonce");
-        let plain = hex("d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a721c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39");
+        let plain = hex(
+            "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a721c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39",
+        );
         let aad = hex("feedfacedeadbeeffeedfacedeadbeefabaddad2");
-        let sealed = hex("522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa8cb08e48590dbb3da7b08b1056828838c5f61e6393ba7a0abcc9f66276fc6ece0f4e1768cddf8853bb2d551b");
+        let sealed = hex(
+            "522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa8cb08e48590dbb3da7b08b1056828838c5f61e6393ba7a0abcc9f66276fc6ece0f4e1768cddf8853bb2d551b",
+        );
         assert_eq!(seal(&key, &nonce, &aad, &plain), Some(sealed.clone()));
         assert_eq!(open(&key, &nonce, &aad, &sealed).as_deref(), Some(&plain));
         assert_eq!(open(&key, &nonce, b"", &sealed), None);

@@ -195,7 +195,9 @@ mod tests {
             assert!(is_account(good), "{good}");
         }
         let long = format!("\"{}\"", "x".repeat(MAX_ACCOUNT));
-        for bad in ["", "{}", "[1]", "null", "\"", "\"a\",\"b\"", "1 ", " 1", "\"a\nb\"", "-", &long] {
+        for bad in
+            ["", "{}", "[1]", "null", "\"", "\"a\",\"b\"", "1 ", " 1", "\"a\nb\"", "-", &long]
+        {
             assert!(!is_account(bad), "{bad}");
         }
     }

@@ -43,7 +43,11 @@ impl Keys {
     ///
     /// # Errors
     /// [`RingFileError`].
-    pub fn open(env: &Env, data: &std::path::Path, how: &KeySettings) -> Result<Self, RingFileError> {
+    pub fn open(
+        env: &Env,
+        data: &std::path::Path,
+        how: &KeySettings,
+    ) -> Result<Self, RingFileError> {
         let file = RingFile::new(env.clone(), data.join(&how.file));
         let (source, ring) = if let Some(text) = &how.environment {
             (Source::Environment, from_environment(text)?)

@@ -51,7 +51,8 @@ mod tests {
     #[test]
     fn neighbours_differ() {
         let of = |user: &str, id: &str, last: &str| {
-            let (user, id) = (UserId::checked(user).expect("user"), RecordId::checked(id).expect("id"));
+            let (user, id) =
+                (UserId::checked(user).expect("user"), RecordId::checked(id).expect("id"));
             Owner { user: &user, table: Table::Platforms, id: &id }.of_content(last.as_bytes())
         };
         assert_ne!(of("ab", "c", ""), of("a", "bc", ""));

@@ -295,7 +295,8 @@ mod tests {
     #[tokio::test]
     async fn wraps_for_one_key_and_one_context() {
         let mut ring = ring();
-        let (old, new) = (ring.current().clone(), ring.add(&OsRandom, Micros::new(0)).expect("add"));
+        let (old, new) =
+            (ring.current().clone(), ring.add(&OsRandom, Micros::new(0)).expect("add"));
         let service = LocalKeys::new(ring, Arc::new(OsRandom));
         let key = Key::random(&OsRandom);
         let wrapped = service.wrap(&old, &key, b"context").await.expect("wrapped");

@@ -30,8 +30,10 @@ fn is_made_once_for_its_owner_alone() {
     assert_eq!(again.current(), made.current());
     assert_eq!(again.keys()[0].key.expose(), made.keys()[0].key.expose());
     let version = file.version().expect("version");
-    file.change(|ring| ring.rotate(&crate::env::OsRandom, Micros::new(0)).map(drop).map_err(RingFileError::from))
-        .expect("change");
+    file.change(|ring| {
+        ring.rotate(&crate::env::OsRandom, Micros::new(0)).map(drop).map_err(RingFileError::from)
+    })
+    .expect("change");
     assert_ne!(file.version().expect("version"), version, "a running server can tell");
     assert_eq!(mode(&file), 0o600);
     assert_eq!(file.load().expect("ring").expect("some").keys().len(), 2);
@@ -55,7 +57,10 @@ fn one_that_others_may_read_is_not_used() {
     for open in [0o640, 0o604, 0o660, 0o602] {
         fs::set_permissions(file.path(), fs::Permissions::from_mode(open)).expect("chmod");
         let refused = file.load().expect_err("open").to_string();
-        assert!(refused.contains("readable by others") && refused.contains("chmod 600"), "{refused}");
+        assert!(
+            refused.contains("readable by others") && refused.contains("chmod 600"),
+            "{refused}"
+        );
     }
     fs::set_permissions(file.path(), fs::Permissions::from_mode(0o400)).expect("chmod");
     assert!(file.load().expect("ring").is_some());
@@ -69,7 +74,9 @@ fn two_changes_at_once_both_happen() {
         for _ in 0..4 {
             scope.spawn(|| {
                 file.change(|ring| {
-                    ring.add(&crate::env::OsRandom, Micros::new(0)).map(drop).map_err(RingFileError::from)
+                    ring.add(&crate::env::OsRandom, Micros::new(0))
+                        .map(drop)
+                        .map_err(RingFileError::from)
                 })
                 .expect("change");
             });
@@ -107,8 +114,14 @@ fn the_environment_names_the_current_key_first() {
     let two = ring(format!("new:{}, old:{}", key(1), key(2))).expect("ring");
     assert_eq!(two.current().as_str(), "new");
     assert_eq!(two.keys().len(), 2);
-    for bad in [String::new(), "new".to_owned(), format!("a b:{}", key(1)), "k:AAAA".to_owned(),
-        format!("k:{},k:{}", key(1), key(2)), format!("k:{},", key(1))] {
+    for bad in [
+        String::new(),
+        "new".to_owned(),
+        format!("a b:{}", key(1)),
+        "k:AAAA".to_owned(),
+        format!("k:{},k:{}", key(1), key(2)),
+        format!("k:{},", key(1)),
+    ] {
         let error = ring(bad.clone()).expect_err(&bad).to_string();
         assert!(error.contains("AUDIENCE_STORE_KEYS") && !error.contains(&key(1)), "{error}");
     }

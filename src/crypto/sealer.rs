@@ -3,7 +3,7 @@
 //! Every sealing takes a new data key and a new nonce. Re-wrapping changes nothing but the
 //! wrapped data key and the key id: the credentials are not even opened.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use subtle::ConstantTimeEq;
@@ -14,7 +14,7 @@ use super::aead;
 use super::envelope::{Envelope, EnvelopeError, Stored, is_account};
 use super::key::{Key, KeyId, KeyTextError};
 use super::owner::Owner;
-use super::service::{KeyError, KeyService, MAC_BYTES};
+use super::service::{KeyError, KeyService};
 use crate::domain::{Hold, Sealed, Secret, object};
 use crate::env::Random;
 
@@ -146,14 +146,7 @@ impl Sealer {
 
     async fn fingerprint_with(&self, id: &KeyId, message: &[u8]) -> Result<String, SealError> {
         let code = self.keys.mac(id, message).await?;
-        let mut text = format!("{id}:");
-        text.reserve(2 * MAC_BYTES);
-        for byte in code {
-            use std::fmt::Write as _;
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-        }
-        Ok(text)
+        Ok(format!("{id}:{}", hex(&code)))
     }
 
     /// Whether a message has this fingerprint; `None` where its key is gone and nobody can tell.
@@ -176,6 +169,15 @@ impl Sealer {
             Err(error) => Err(error),
         }
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 /// The key that a column's bytes need; `None` where they need none or are no envelope.

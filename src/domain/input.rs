@@ -11,7 +11,8 @@ use super::json_text::{compact, push_string};
 use super::object::ObjectFields;
 use super::patch::Patch;
 use super::{
-    Cell, Credentials, JsonShape, Kind, MAX_CREDENTIALS, Micros, RecordId, Secret, Table, credentials,
+    Cell, Credentials, JsonShape, Kind, MAX_CREDENTIALS, Micros, RecordId, Secret, Table,
+    credentials,
 };
 
 /// Which rule an input breaks.
@@ -166,11 +167,7 @@ fn set_column(
         Kind::Version if !null => patch.version = Some(parse_int(name, value)?),
         Kind::Sealed if null => patch.credentials = Credentials::Remove,
         Kind::Sealed => patch.credentials = parse_credentials(name, value)?,
-        Kind::Id
-        | Kind::UserId
-        | Kind::CreatedAt
-        | Kind::UpdatedAt
-        | Kind::Version => {}
+        Kind::Id | Kind::UserId | Kind::CreatedAt | Kind::UpdatedAt | Kind::Version => {}
         _ if null => patch.set(index, Cell::Null),
         _ => set_value(patch, index, name, kind, value)?,
     }

@@ -1,8 +1,8 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::domain::{Hold, MAX_CREDENTIALS, UserId};
 use crate::domain::input::Body;
+use crate::domain::{Hold, MAX_CREDENTIALS, UserId};
 
 const SAVE: &str = r#"{"user_id":"u","name":"A","data_type":"first_party","selected_variables":["X"],
     "insights":["i"],"audience_size":5,"metadata":{"a":1.50}}"#;

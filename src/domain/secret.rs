@@ -50,8 +50,13 @@ mod tests {
     #[test]
     fn prints_nothing_of_itself() {
         let secret = Secret::new("hunter2".to_owned());
-        assert_eq!(format!("{secret} {secret:?} {:?}", Some(&secret)), "[redacted] [redacted] Some([redacted])");
+        assert_eq!(
+            format!("{secret} {secret:?} {:?}", Some(&secret)),
+            "[redacted] [redacted] Some([redacted])"
+        );
         assert_eq!(secret.expose(), "hunter2");
-        assert!(secret == Secret::new("hunter2".to_owned()) && secret != Secret::new("x".to_owned()));
+        assert!(
+            secret == Secret::new("hunter2".to_owned()) && secret != Secret::new("x".to_owned())
+        );
     }
 }

@@ -131,8 +131,9 @@ impl FileSystem for OsFileSystem {
     }
 
     fn is_private(&self, path: &Path) -> io::Result<bool> {
+        const OTHERS: u32 = 0o077;
         let meta = fs::metadata(path)?;
-        Ok(meta.is_file() && meta.mode() & 0o077 == 0)
+        Ok(meta.is_file() && meta.mode() & OTHERS == 0)
     }
 
     fn stat(&self, path: &Path) -> io::Result<Stat> {

@@ -52,7 +52,11 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("LOG_FAILED", 503, "The log failed; writes are refused until a restart, reads go on"),
     ("PARTITION_CORRUPT", 503, "A file that the request needs cannot be read; it is kept as it is"),
     ("PARTITION_RESTARTING", 503, "The partition failed and is being rebuilt"),
-    ("CREDENTIALS_UNAVAILABLE", 503, "The credentials do not open with the keys at hand; they are kept"),
+    (
+        "CREDENTIALS_UNAVAILABLE",
+        503,
+        "The credentials do not open with the keys at hand; they are kept",
+    ),
     ("DRAINING", 503, "The server is stopping"),
     ("TIMEOUT", 503, "The request took too long; whether it changed something is not known"),
 ];

@@ -22,7 +22,7 @@ use crate::storage::{PutIf, StorageError, layout};
 
 /// Records looked at at once.
 const PAGE: usize = 256;
-/// Changes under way at once.
+/// Changes under way at once, where the mailbox has room for more.
 const CONCURRENT: usize = 64;
 
 /// What came of one user.
@@ -51,8 +51,10 @@ impl Store {
     /// Whatever keeps the store from reading or writing; some may be changed.
     pub(super) async fn reseal_user(&self, user: &UserId) -> Result<Resealed, StoreError> {
         let key = PartitionKey::whole(user, Table::Platforms);
-        let sealer = self.shared.keys.sealer();
+        let keys = self.shared.keys.sealer();
         let mut done = Resealed::default();
+        // Clients come first.
+        let at_once = (self.shared.limits.mailbox / 4).clamp(1, CONCURRENT);
         let mut in_legacy: Option<HashMap<RecordId, Secret>> = None;
         let mut after: Option<Position> = None;
         loop {
@@ -65,8 +67,8 @@ impl Store {
             }
             let found = in_legacy.as_ref();
             let mut changes = stream::iter(rows)
-                .map(|row| self.reseal_row(&key, &sealer, row, found))
-                .buffer_unordered(CONCURRENT);
+                .map(|row| self.reseal_row(&key, &keys, row, found))
+                .buffer_unordered(at_once);
             while let Some(change) = changes.next().await {
                 match change? {
                     Plan::Nothing => {}
@@ -104,16 +106,15 @@ impl Store {
     async fn reseal_row(
         &self,
         key: &PartitionKey,
-        sealer: &Sealer,
+        keys: &Sealer,
         row: Arc<Row>,
         in_legacy: Option<&HashMap<RecordId, Secret>>,
     ) -> Result<Plan, StoreError> {
         let Some(was) = row.sealed() else { return Ok(Plan::Nothing) };
         let owner = Owner { user: key.user(), table: key.table(), id: &row.id };
-        let plan = plan(sealer, &owner, was, in_legacy).await?;
+        let plan = plan(keys, &owner, was, in_legacy).await?;
         let Plan::Change(sealed) = plan else { return Ok(plan) };
-        let change =
-            Change::Reseal { id: row.id.clone(), was: was.into(), sealed: sealed.clone() };
+        let change = Change::Reseal { id: row.id.clone(), was: was.into(), sealed: sealed.clone() };
         let make = |reply| {
             let precondition = Precondition::None;
             Work::Write(Box::new(Write { change, precondition, remember: None, reply }))
@@ -133,7 +134,7 @@ impl Store {
 /// # Errors
 /// [`StoreError::CredentialsUnavailable`] where the key service does not answer now.
 async fn plan(
-    sealer: &Sealer,
+    keys: &Sealer,
     owner: &Owner<'_>,
     was: &[u8],
     in_legacy: Option<&HashMap<RecordId, Secret>>,
@@ -142,11 +143,11 @@ async fn plan(
         let Some(plain) = in_legacy.and_then(|found| found.get(owner.id)) else {
             return Ok(Plan::Lost);
         };
-        let sealed = sealer.seal(owner, plain).await;
+        let sealed = keys.seal(owner, plain).await;
         return sealed.map(Plan::Change).map_err(|_| StoreError::CredentialsUnavailable);
     }
     let key = || key_of(was).map_or_else(|| "unknown".to_owned(), |key| key.as_str().to_owned());
-    match sealer.rewrap(owner, was).await {
+    match keys.rewrap(owner, was).await {
         Ok(None) => Ok(Plan::Nothing),
         Ok(Some(sealed)) => Ok(Plan::Change(sealed)),
         Err(SealError::Key(KeyError::Unavailable(_))) => Err(StoreError::CredentialsUnavailable),
@@ -175,9 +176,10 @@ impl Store {
             let decoded = tokio::task::spawn_blocking(move || {
                 legacy::decode_legacy(table, bytes, Micros::new(0))
             });
-            match decoded.await {
-                Ok(Ok(rows)) => files.push(rows),
-                _ => tracing::warn!(file = path.as_str(), "legacy file cannot be read"),
+            if let Ok(Ok(rows)) = decoded.await {
+                files.push(rows);
+            } else {
+                tracing::warn!(file = path.as_str(), "legacy file cannot be read");
             }
         }
         let rows = legacy::newest_wins(files).into_iter();

@@ -25,10 +25,10 @@ const LOOK: Duration = Duration::from_millis(250);
 /// How long a walk rests that could not go on.
 const REST: Duration = Duration::from_secs(1);
 /// Users between two notes of how far the walk is.
-const NOTE_EVERY: u64 = 256;
+const NOTE_EVERY: usize = 256;
 
 /// Users between two looks at the ring's file.
-const LOOK_EVERY: u64 = 64;
+const LOOK_EVERY: usize = 64;
 
 /// What became of a walk.
 enum Walked {
@@ -109,8 +109,18 @@ impl Store {
             return;
         }
         let mut lines: Vec<(&'static str, String)> = Vec::new();
-        lines.extend(now.iter().filter(|id| !progress.known.contains(id)).map(|id| ("key_added", id.clone())));
-        lines.extend(progress.known.iter().filter(|id| !now.contains(id)).map(|id| ("key_retired", id.clone())));
+        lines.extend(
+            now.iter()
+                .filter(|id| !progress.known.contains(id))
+                .map(|id| ("key_added", id.clone())),
+        );
+        lines.extend(
+            progress
+                .known
+                .iter()
+                .filter(|id| !now.contains(id))
+                .map(|id| ("key_retired", id.clone())),
+        );
         let audit = Arc::clone(&self.audit);
         let written = tokio::task::spawn_blocking(move || {
             lines.iter().try_for_each(|(action, id)| audit.key_changed(action, id))
@@ -137,8 +147,8 @@ impl Store {
                 }
             }
         }
-        let mut since = 0_u64;
-        for (place, user) in self.places(progress.place).await? {
+        let places = self.places(progress.place).await?;
+        for (since, (place, user)) in places.into_iter().enumerate() {
             if since > 0 && since.is_multiple_of(NOTE_EVERY) {
                 progress.place = place;
                 self.save_progress(&progress).await?;
@@ -148,7 +158,6 @@ impl Store {
             {
                 return Ok(Walked::Changed(before));
             }
-            since += 1;
             progress.users += 1;
             if !seen.contains(&user) && !self.is_under(&user, sealer.current().as_str()).await? {
                 self.take_along(&user, &mut progress).await?;
@@ -172,9 +181,11 @@ impl Store {
     async fn places(&self, from: u64) -> Result<Vec<(u64, UserId)>, StoreError> {
         let table = layout::table_folder(Table::Platforms);
         let folders = self.shared.storage.folders(&table).await.map_err(failed)?;
-        let placed =
-            folders.iter().filter_map(|name| Some((place(name), layout::parse_user(name)?)));
-        let mut places: Vec<_> = placed.filter(|(place, _)| *place >= from).collect();
+        let mut places: Vec<_> = folders
+            .iter()
+            .filter_map(|name| Some((place(name), layout::parse_user(name)?)))
+            .filter(|(place, _)| *place >= from)
+            .collect();
         places.sort_by_key(|(place, _)| *place);
         Ok(places)
     }
@@ -225,6 +236,7 @@ fn place(folder: &str) -> u64 {
     hash.first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "it is what map_err hands over")]
 fn failed(error: StorageError) -> StoreError {
     tracing::warn!(%error, "files cannot be looked at");
     StoreError::StorageFailed

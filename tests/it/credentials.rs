@@ -137,7 +137,8 @@ async fn an_update_keeps_replaces_or_removes_them() {
 #[tokio::test]
 async fn they_are_an_object_of_some_size() {
     let server = Server::start().await;
-    for bad in [json!("text"), json!(["a"]), json!(1), json!(true), json!({"k": "s".repeat(65536)})] {
+    for bad in [json!("text"), json!(["a"]), json!(1), json!(true), json!({"k": "s".repeat(65536)})]
+    {
         let reply = server.post("/api/platforms", &with("u", &bad)).await;
         let error = reply.expect_error(400, "INVALID_FIELD");
         assert_eq!(error["details"]["pointer"], "/credentials");
@@ -272,13 +273,46 @@ async fn without_the_key_records_are_served_and_their_credentials_kept() {
 
     // The old ring's keys beside the new one's open everything.
     let kept = data.join("ring.kept");
-    let add = ["keys", "add", "--data", data.to_str().expect("path"), "--from", kept.to_str().expect("path")];
+    let add = [
+        "keys",
+        "add",
+        "--data",
+        data.to_str().expect("path"),
+        "--from",
+        kept.to_str().expect("path"),
+    ];
     let (code, _, said) = crate::support::run(crate::support::program(&add));
     assert_eq!(code, 0, "{said}");
     let server = Server::over(&data, &NO_CHECKPOINTS).await;
     assert_eq!(given(&server, "u", &id).await, secret);
     assert_eq!(given(&server, "u", &new).await, json!({"api_key": "new"}));
     assert_eq!(shown(&server, "u", &id).await["name"], "renamed");
+}
+
+#[tokio::test]
+async fn a_key_of_the_right_name_and_wrong_bytes_opens_nothing_and_loses_nothing() {
+    use base64::Engine;
+    let folder = tempfile::tempdir().expect("folder");
+    let data = folder.path().join("data");
+    let mut server = Server::over(&data, &NO_CHECKPOINTS).await;
+    let id = server.save("platforms", &with("u", &json!({"api_key": "k"}))).await;
+    server.stop().await;
+    let before = sealed(&data, "u");
+    let ring = data.join("keys/ring.json");
+    let right = fs::read_to_string(&ring).expect("ring");
+    let parsed: Value = serde_json::from_str(&right).expect("JSON");
+    let key = parsed["keys"][0]["key"].as_str().expect("key");
+    let wrong = base64::engine::general_purpose::STANDARD.encode([7; 32]);
+    fs::write(&ring, right.replace(key, &wrong)).expect("write");
+    let mut server = Server::over(&data, &NO_CHECKPOINTS).await;
+    refused(&server, "u", &id).await;
+    let rename = json!({"user_id": "u", "name": "renamed"});
+    server.put(&format!("/api/platforms/{id}"), &rename).await.expect(200);
+    server.stop().await;
+    assert_eq!(sealed(&data, "u"), before, "byte for byte");
+    fs::write(&ring, right).expect("write");
+    let server = Server::over(&data, &NO_CHECKPOINTS).await;
+    assert_eq!(given(&server, "u", &id).await, json!({"api_key": "k"}));
 }
 
 #[tokio::test]
@@ -326,7 +360,7 @@ fn fingerprint(body: &str) -> String {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    secrets::hex(&hash.finalize())
 }
 
 #[tokio::test]
@@ -387,7 +421,9 @@ fn searchable(data: &Path) -> Vec<(String, Vec<u8>)> {
 /// Where a secret is, in any form.
 fn places(all: &[(String, Vec<u8>)], secret: &str) -> Vec<String> {
     let hits = all.iter().map(|(name, bytes)| (name, secrets::found(bytes, secret)));
-    hits.filter(|(_, forms)| !forms.is_empty()).map(|(name, forms)| format!("{name}: {forms:?}")).collect()
+    hits.filter(|(_, forms)| !forms.is_empty())
+        .map(|(name, forms)| format!("{name}: {forms:?}"))
+        .collect()
 }
 
 #[test]
@@ -408,7 +444,8 @@ fn the_search_finds_every_form_it_looks_for() {
 
 #[tokio::test]
 async fn no_byte_that_the_server_writes_holds_a_secret() {
-    let args = ["--checkpoint-interval", "100ms", "--log-segment-bytes", "1MiB", "--log-level", "trace"];
+    let args =
+        ["--checkpoint-interval", "100ms", "--log-segment-bytes", "1MiB", "--log-level", "trace"];
     // `control` goes where it may be seen: what finds it there would find the others.
     let (control, created, updated, keyed, odd) = (
         "control-3f9a7c1e55d2",
@@ -442,7 +479,9 @@ async fn no_byte_that_the_server_writes_holds_a_secret() {
             format!("{{\"user_id\":\"u\",\"credentials\":{{\"api_key\":\"{created}\""),
             with("u", &json!([created])).to_string(),
             json!({"user_id": "u", "name": "n", "credentials": {"k": created}}).to_string(),
-            format!("{{\"user_id\":\"u\",\"credentials\":{{}},\"credentials\":{{\"a\":\"{created}\"}}}}"),
+            format!(
+                "{{\"user_id\":\"u\",\"credentials\":{{}},\"credentials\":{{\"a\":\"{created}\"}}}}"
+            ),
             format!("{{\"user_id\":\"u\",\"credentials\":{{\"a\":\"{created}\\u0000\"}}}}"),
         ] {
             let reply = server.send(Method::POST, "/api/platforms", &[], Some(&bad)).await;
@@ -464,7 +503,11 @@ async fn no_byte_that_the_server_writes_holds_a_secret() {
         let metrics = server.get("/metrics").await.text;
         let more = with("u", &json!({"api_key": created}));
         let flood = async {
-            while server.try_send(Method::POST, "/api/platforms", &[], Some(&more.to_string())).await.is_ok() {}
+            while server
+                .try_send(Method::POST, "/api/platforms", &[], Some(&more.to_string()))
+                .await
+                .is_ok()
+            {}
         };
         let kill = tokio::time::sleep(std::time::Duration::from_millis(150));
         tokio::select! { () = flood => {}, () = kill => {} }
@@ -495,7 +538,8 @@ async fn no_byte_that_the_server_writes_holds_a_secret() {
     let ring: Value = serde_json::from_str(&ring).expect("JSON");
     for key in ring["keys"].as_array().expect("keys") {
         let key = key["key"].as_str().expect("key");
-        let elsewhere: Vec<_> = places(&all, key).into_iter().filter(|p| !p.starts_with("keys/ring.json")).collect();
+        let elsewhere: Vec<_> =
+            places(&all, key).into_iter().filter(|p| !p.starts_with("keys/ring.json")).collect();
         assert_eq!(elsewhere, [""; 0], "a key of the ring");
         assert!(!places(&all, key).is_empty());
     }
@@ -540,7 +584,10 @@ async fn what_an_earlier_version_left_in_legacy_is_sealed_once_and_taken_out_the
     let copy = data.join("legacy/platforms").join(name);
     fs::copy(old.join(name), &copy).expect("copy");
     fs::remove_dir_all(data.join("keys")).expect("keys");
-    assert!(!secrets::found(&fs::read(&copy).expect("copy"), "b64:AAAA").is_empty() || !holds_none(&copy));
+    assert!(
+        !secrets::found(&fs::read(&copy).expect("copy"), "b64:AAAA").is_empty()
+            || !holds_none(&copy)
+    );
 
     let mut server = Server::over(&data, &NO_CHECKPOINTS).await;
     for (id, secret) in ids.iter().zip(&secrets) {
@@ -580,7 +627,10 @@ async fn credentials_that_are_lost_in_legacy_are_unavailable_and_their_mark_stay
     let view = json!({"encrypted": true, "account_id": "12345"});
     assert_eq!(shown(&server, "u", &id).await["credentials"], view);
     refused(&server, "u", &id).await;
-    server.put(&format!("/api/platforms/{id}"), &json!({"user_id": "u", "name": "n"})).await.expect(200);
+    server
+        .put(&format!("/api/platforms/{id}"), &json!({"user_id": "u", "name": "n"}))
+        .await
+        .expect(200);
     server.checkpoint().await;
     assert_eq!(sealed(&data, "u")[&id].as_deref(), Some(&b"\x01\"12345\""[..]));
 }

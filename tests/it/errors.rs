@@ -130,12 +130,16 @@ fn cases() -> Vec<Case> {
         case(
             Method::POST,
             "/api/platforms",
-            Some(r#"{"user_id":"u","platform_type":"meta","name":"p","credentials":["sk-live-9"]}"#),
+            Some(
+                r#"{"user_id":"u","platform_type":"meta","name":"p","credentials":["sk-live-9"]}"#,
+            ),
             "INVALID_FIELD",
         )
         .at("/credentials"),
         post(&audience, "IDEMPOTENCY_KEY_REUSED").with(&[("Idempotency-Key", "used")]),
-        post(&audience, "INVALID_PARAMETER").with(&[("Idempotency-Key", "")]).at("/Idempotency-Key"),
+        post(&audience, "INVALID_PARAMETER")
+            .with(&[("Idempotency-Key", "")])
+            .at("/Idempotency-Key"),
     ]
 }
 
@@ -187,9 +191,15 @@ async fn every_wrong_request_gets_its_code_and_changes_nothing() {
         assert_eq!(listed["count"], usize::from(table == "audiences"), "{table}");
     }
     // The others have a test of their own below, or are named as seen elsewhere.
-    let own = ["OVERLOADED", "STORAGE_FULL", "STORAGE_FAILED", "PARTITION_CORRUPT", "TIMEOUT",
+    let own = [
+        "OVERLOADED",
+        "STORAGE_FULL",
+        "STORAGE_FAILED",
+        "PARTITION_CORRUPT",
+        "TIMEOUT",
         // In `credentials`.
-        "CREDENTIALS_UNAVAILABLE"];
+        "CREDENTIALS_UNAVAILABLE",
+    ];
     for (code, _, _) in CODES {
         let covered = seen.contains(*code) || own.contains(code) || ELSEWHERE.contains(code);
         assert!(covered, "{code} has no test");

@@ -133,7 +133,8 @@ async fn the_environment_may_hold_the_ring() {
     let data = folder.path().join("data");
     let key = |byte: u8| base64::engine::general_purpose::STANDARD.encode([byte; 32]);
     let start = async |value: &str| {
-        let started = Server::listening_with(&data, &NO_CHECKPOINTS, &[("AUDIENCE_STORE_KEYS", value)]);
+        let started =
+            Server::listening_with(&data, &NO_CHECKPOINTS, &[("AUDIENCE_STORE_KEYS", value)]);
         let server = started.expect("started");
         server.ready().await;
         server
@@ -155,7 +156,8 @@ async fn the_environment_may_hold_the_ring() {
     let (code, _, said) = command(&["retire", "first"], &both);
     assert!(code == 1 && said.contains("in use: 1 records"), "{said}");
     let mut server = start(&both).await;
-    eventually("re-wrapped", async || server.metric("credentials_rewrapped_total").await == 1).await;
+    eventually("re-wrapped", async || server.metric("credentials_rewrapped_total").await == 1)
+        .await;
     eventually("noted", async || {
         command(&["list", "--json"], &both).1.contains("\"all_under_current\":true")
     })
@@ -251,9 +253,9 @@ async fn a_rotation_is_followed_under_writers_and_the_old_key_goes_only_then() {
     // What became of the keys is in the audit trail.
     eventually("the trail tells of it", async || {
         let trail = fs::read_to_string(data.join("audit/audit.jsonl")).expect("trail");
-        [("key_added", &first), ("key_added", &second), ("key_retired", &first)]
-            .iter()
-            .all(|(action, key)| trail.contains(&format!("\"action\":\"{action}\",\"key\":\"{key}\"")))
+        [("key_added", &first), ("key_added", &second), ("key_retired", &first)].iter().all(
+            |(action, key)| trail.contains(&format!("\"action\":\"{action}\",\"key\":\"{key}\"")),
+        )
     })
     .await;
 }
@@ -385,9 +387,11 @@ async fn a_kill_at_any_time_during_a_rotation_loses_nothing_and_it_goes_on() {
 fn wrong_use_is_told() {
     let folder = tempfile::tempdir().expect("folder");
     let data = folder.path().join("data");
-    let said = refused(&data, &["list"]);
-    assert!(said.contains("there is no key ring"), "{said}");
-    assert!(!data.join("keys/ring.json").exists(), "looking makes nothing");
+    for command in [&["list"][..], &["add"], &["rotate"], &["retire", "k"]] {
+        let said = refused(&data, command);
+        assert!(said.contains("there is no key ring"), "{said}");
+    }
+    assert!(!data.exists(), "a wrong folder is not made");
     let (code, _, said) = keys(&data, &["retire", "a b"]);
     assert!(code == 2 && said.contains("a key id is"), "{said}");
     let (code, _, _) = keys(&data, &["retire"]);

@@ -14,9 +14,9 @@ use thiserror::Error;
 use super::file::{BaseFile, LegacyFile, StoredSource, blocking};
 use super::rows::Group;
 use crate::actors::shared::Shared;
+use crate::domain::Kind;
 use crate::domain::{Micros, PartitionKey, RecordId, Row};
 use crate::log::{LogFailure, Lsn};
-use crate::domain::Kind;
 use crate::parquet::legacy::redacted;
 use crate::parquet::{
     self, AdoptedFile, Base, Changes, Fetched, FileView, Footer, Options, ParquetError, RangeSource,

@@ -230,7 +230,7 @@ async fn take_over(
     key: &PartitionKey,
     rows: Vec<LegacyRow>,
 ) -> Result<Vec<Arc<Row>>, LoadError> {
-    let (key, sealer) = (key.clone(), shared.keys.sealer());
+    let (key, keys) = (key.clone(), shared.keys.sealer());
     let runtime = tokio::runtime::Handle::current();
     blocking(move || {
         let sealed = rows.into_iter().map(|LegacyRow { row, credentials, .. }| {
@@ -238,7 +238,7 @@ async fn take_over(
                 return Ok(Arc::new(row));
             };
             let owner = Owner { user: key.user(), table: key.table(), id: &row.id };
-            let sealed = runtime.block_on(sealer.seal(&owner, &plain));
+            let sealed = runtime.block_on(keys.seal(&owner, &plain));
             let sealed = sealed.map_err(|e| LoadError::Io(e.to_string()))?;
             let mut builder = row.edit();
             builder.set_sealed(Some(sealed.bytes));

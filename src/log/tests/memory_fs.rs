@@ -264,7 +264,9 @@ impl FileSystem for MemoryFs {
         let inode = self.with(|inner| {
             let there = inner.live.get(path).copied();
             match (mode, there) {
-                (OpenMode::CreateNew | OpenMode::CreatePrivate, Some(_)) => Err(io::ErrorKind::AlreadyExists),
+                (OpenMode::CreateNew | OpenMode::CreatePrivate, Some(_)) => {
+                    Err(io::ErrorKind::AlreadyExists)
+                }
                 (OpenMode::CreateNew | OpenMode::CreatePrivate, None) => {
                     let number = inner.next_inode;
                     inner.next_inode += 1;

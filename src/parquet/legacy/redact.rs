@@ -54,9 +54,7 @@ pub fn redacted(bytes: Bytes) -> Result<Bytes, ParquetError> {
             .map_err(ParquetError::Encode)?;
         for batch in &batches {
             let copy = RecordBatch::try_new(Arc::clone(&schema), columns(batch));
-            writer
-                .write(&copy.map_err(ParquetError::decoding)?)
-                .map_err(ParquetError::Encode)?;
+            writer.write(&copy.map_err(ParquetError::decoding)?).map_err(ParquetError::Encode)?;
         }
         writer.close().map_err(ParquetError::Encode)?;
         Ok(out.into())

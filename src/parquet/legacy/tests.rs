@@ -242,7 +242,8 @@ fn a_redacted_copy_keeps_everything_but_the_credentials() {
         assert_eq!(redacted(before.clone()).expect("copy"), after, "the same file, the same bytes");
         assert_eq!(redacted(after.clone()).expect("copy"), after, "once is enough");
         assert!(!after.windows(4).any(|w| w == b"sk-1"));
-        let rows = |bytes: Bytes| decode_legacy(Table::Platforms, bytes, Micros::new(7)).expect("rows");
+        let rows =
+            |bytes: Bytes| decode_legacy(Table::Platforms, bytes, Micros::new(7)).expect("rows");
         let (before, after) = (rows(before), rows(after));
         assert!(before[0].credentials.is_some() && after.iter().all(|r| r.credentials.is_none()));
         let shown = |rows: &[LegacyRow]| rows.iter().map(|r| r.row.clone()).collect::<Vec<_>>();
