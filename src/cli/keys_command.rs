@@ -258,7 +258,7 @@ fn why_not(
     if in_files > 0 || left > 0 {
         return Some(format!(
             "key {id} is in use: {in_files} records in files are sealed with it, and {left} could \
-             not be put under the current key. {}. Files follow at their next checkpoint",
+             not be put under the current key ({}; files follow at their next checkpoint)",
             how_far(ring, progress)
         ));
     }
@@ -268,7 +268,7 @@ fn why_not(
     }
     Some(format!(
         "key {id} may be in use: 0 records in files are sealed with it, but {unreadable} files \
-         cannot be read, and {}. Let the server run until it is done",
+         cannot be read, and {}; let the server run until it is done",
         how_far(ring, progress)
     ))
 }

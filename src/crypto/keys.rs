@@ -113,7 +113,6 @@ impl Keys {
     fn begin(&self, ring: &Ring) -> Result<(), RingFileError> {
         let failed = |source| RingFileError::Io { path: self.data.display().to_string(), source };
         let before = self.progress().map_err(failed)?;
-        let known = before.as_ref().map(|p| p.known.clone()).unwrap_or_default();
         let holds = before.as_ref().is_some_and(|p| {
             // What could not be re-wrapped before may be with this ring.
             p.current == ring.current().as_str() && !(p.complete && p.left_some())
@@ -121,7 +120,7 @@ impl Keys {
         if holds {
             return Ok(());
         }
-        self.save(&Progress::begun(ring.current(), known)).map_err(failed)
+        self.save(&Progress::begun(ring.current(), before)).map_err(failed)
     }
 
     /// How far re-wrapping has come. Blocking.

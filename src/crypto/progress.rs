@@ -39,16 +39,19 @@ pub struct Progress {
     pub lost_in_legacy: u64,
     /// Users whose file cannot be read: what it holds is not known.
     pub unreadable: u64,
-    /// The keys that the server last knew.
+    /// The keys that the audit trail knows of.
     pub known: Vec<String>,
+    /// The one of them that it knows as current.
+    pub known_current: String,
 }
 
 impl Progress {
-    /// A walk to `current` that has not begun.
+    /// A walk to `current` that has not begun, after what was known before.
     #[must_use]
-    pub fn begun(current: &KeyId, known: Vec<String>) -> Self {
+    pub fn begun(current: &KeyId, before: Option<Self>) -> Self {
         let current = current.as_str().to_owned();
-        Self { format: FORMAT, current, known, ..Self::default() }
+        let Self { known, known_current, .. } = before.unwrap_or_default();
+        Self { format: FORMAT, current, known, known_current, ..Self::default() }
     }
 
     /// Whether every record is known to be sealed with `current`.
@@ -103,7 +106,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         let id = KeyId::checked("k1").expect("id");
         assert_eq!(Progress::load(&OsFileSystem, folder.path()).expect("none"), None);
-        let mut progress = Progress::begun(&id, vec!["k1".to_owned()]);
+        let mut progress = Progress::begun(&id, None);
         progress.left.insert("k0".to_owned(), 3);
         progress.complete = true;
         progress.save(&OsFileSystem, folder.path()).expect("save");

@@ -2,7 +2,7 @@
 //! for the one endpoint that gives them.
 //!
 //! Both are done where they are asked for, an HTTP worker's thread: a sealing takes microseconds,
-//! a hop to another thread and back takes longer (decision 17).
+//! a hop to another thread and back takes longer (decision 21).
 
 use std::sync::Arc;
 

@@ -104,28 +104,24 @@ impl Store {
     /// written, and remembers that.
     async fn note_known(&self) {
         let Some(mut progress) = self.load_progress().await else { return };
-        let now = self.shared.keys.ids();
-        if progress.known == now {
+        let (now, sealer) = (self.shared.keys.ids(), self.shared.keys.sealer());
+        let current = sealer.current().as_str();
+        if progress.known == now && progress.known_current == current {
             return;
         }
-        let mut lines: Vec<(&'static str, String)> = Vec::new();
-        lines.extend(
-            now.iter()
-                .filter(|id| !progress.known.contains(id))
-                .map(|id| ("key_added", id.clone())),
-        );
-        lines.extend(
-            progress
-                .known
-                .iter()
-                .filter(|id| !now.contains(id))
-                .map(|id| ("key_retired", id.clone())),
-        );
+        let known = &progress.known;
+        let added = now.iter().filter(|id| !known.contains(id)).map(|id| ("key_added", id));
+        let retired = known.iter().filter(|id| !now.contains(id)).map(|id| ("key_retired", id));
+        let made = (progress.known_current != current).then_some(("key_made_current", current));
+        let mut lines: Vec<(&'static str, String)> =
+            added.chain(retired).map(|(action, id)| (action, id.clone())).collect();
+        lines.extend(made.map(|(action, id)| (action, id.to_owned())));
         let audit = Arc::clone(&self.audit);
         let written = tokio::task::spawn_blocking(move || {
             lines.iter().try_for_each(|(action, id)| audit.key_changed(action, id))
         });
         if matches!(written.await, Ok(Ok(()))) {
+            current.clone_into(&mut progress.known_current);
             progress.known = now;
             // Otherwise the lines are written again, which is better than never.
             let _ = self.save_progress(&progress).await;

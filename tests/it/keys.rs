@@ -253,7 +253,12 @@ async fn a_rotation_is_followed_under_writers_and_the_old_key_goes_only_then() {
     // What became of the keys is in the audit trail.
     eventually("the trail tells of it", async || {
         let trail = fs::read_to_string(data.join("audit/audit.jsonl")).expect("trail");
-        [("key_added", &first), ("key_added", &second), ("key_retired", &first)].iter().all(
+        [
+            ("key_added", &first),
+            ("key_added", &second),
+            ("key_made_current", &second),
+            ("key_retired", &first),
+        ].iter().all(
             |(action, key)| trail.contains(&format!("\"action\":\"{action}\",\"key\":\"{key}\"")),
         )
     })
