@@ -25,8 +25,8 @@ pub struct Keys {
     env: Env,
     data: PathBuf,
     source: Source,
+    ring: RwLock<Ring>,
     sealer: RwLock<Arc<Sealer>>,
-    ids: RwLock<Vec<String>>,
 }
 
 /// How to come by the keys.
@@ -64,7 +64,7 @@ impl Keys {
             data: data.to_path_buf(),
             source,
             sealer: RwLock::new(sealer(env, &ring)),
-            ids: RwLock::new(ids(&ring)),
+            ring: RwLock::new(ring.clone()),
         };
         keys.begin(&ring)?;
         Ok(keys)
@@ -79,7 +79,8 @@ impl Keys {
     /// The names of the keys, oldest first.
     #[must_use]
     pub fn ids(&self) -> Vec<String> {
-        self.ids.read().unwrap_or_else(PoisonError::into_inner).clone()
+        let ring = self.ring.read().unwrap_or_else(PoisonError::into_inner);
+        ring.keys().iter().map(|key| key.id.as_str().to_owned()).collect()
     }
 
     /// Takes the ring's file again where it was replaced, and answers the sealer that was in use
@@ -90,21 +91,27 @@ impl Keys {
     pub fn look(&self) -> Result<Option<Arc<Sealer>>, RingFileError> {
         let Source::File { file, seen } = &self.source else { return Ok(None) };
         let version = file.version()?;
-        {
-            let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-            if version.is_none() || *seen == version {
-                return Ok(None);
-            }
-            // Once a version: a file that cannot be read is not complained of again and again.
+        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if version.is_none() || *seen == version {
+            return Ok(None);
+        }
+        let taken = self.take(file);
+        if !matches!(taken, Err(RingFileError::Io { .. })) {
+            // Once a version: one that is no ring is not complained of again and again.
             *seen = version;
         }
+        taken
+    }
+
+    fn take(&self, file: &RingFile) -> Result<Option<Arc<Sealer>>, RingFileError> {
         let Some(ring) = file.load()? else { return Ok(None) };
-        if self.sealer().current() == ring.current() && self.ids() == ids(&ring) {
+        let is_same = self.ring.read().unwrap_or_else(PoisonError::into_inner).is_same(&ring);
+        if is_same {
             return Ok(None);
         }
         self.begin(&ring)?;
         let next = sealer(&self.env, &ring);
-        *self.ids.write().unwrap_or_else(PoisonError::into_inner) = ids(&ring);
+        *self.ring.write().unwrap_or_else(PoisonError::into_inner) = ring;
         let mut current = self.sealer.write().unwrap_or_else(PoisonError::into_inner);
         Ok(Some(std::mem::replace(&mut *current, next)))
     }
@@ -112,7 +119,7 @@ impl Keys {
     /// Sees to it that the progress file is about this ring.
     fn begin(&self, ring: &Ring) -> Result<(), RingFileError> {
         let failed = |source| RingFileError::Io { path: self.data.display().to_string(), source };
-        let before = self.progress().map_err(failed)?;
+        let before = Progress::load(self.env.fs.as_ref(), &self.data).map_err(failed)?;
         let holds = before.as_ref().is_some_and(|p| {
             // What could not be re-wrapped before may be with this ring.
             p.current == ring.current().as_str() && !(p.complete && p.left_some())
@@ -123,12 +130,18 @@ impl Keys {
         self.save(&Progress::begun(ring.current(), before)).map_err(failed)
     }
 
-    /// How far re-wrapping has come. Blocking.
+    /// How far re-wrapping to the current key has come. Blocking.
     ///
     /// # Errors
     /// Whatever the file system says.
-    pub fn progress(&self) -> std::io::Result<Option<Progress>> {
-        Progress::load(self.env.fs.as_ref(), &self.data)
+    pub fn progress(&self) -> std::io::Result<Progress> {
+        let read = Progress::load(self.env.fs.as_ref(), &self.data)?;
+        let current = self.sealer();
+        Ok(match read {
+            Some(progress) if progress.current == current.current().as_str() => progress,
+            // Somebody took the file away, or put an old one back.
+            other => Progress::begun(current.current(), other),
+        })
     }
 
     /// Writes how far it has come. On return it survives power loss. Blocking.
@@ -143,10 +156,6 @@ impl Keys {
 fn sealer(env: &Env, ring: &Ring) -> Arc<Sealer> {
     let keys = LocalKeys::new(ring.clone(), Arc::clone(&env.random));
     Arc::new(Sealer::new(Arc::new(keys), Arc::clone(&env.random)))
-}
-
-fn ids(ring: &Ring) -> Vec<String> {
-    ring.keys().iter().map(|key| key.id.as_str().to_owned()).collect()
 }
 
 #[cfg(test)]

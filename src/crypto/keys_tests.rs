@@ -1,6 +1,7 @@
 //! What a running server notices of its ring.
 
 use super::*;
+use crate::crypto::Key;
 use crate::crypto::ring_file::RingFile;
 use crate::domain::Micros;
 use crate::env::{Env, OsRandom};
@@ -27,7 +28,7 @@ impl Bed {
     }
 
     fn progress(&self) -> Progress {
-        self.keys.progress().expect("progress").expect("some")
+        self.keys.progress().expect("progress")
     }
 }
 
@@ -64,7 +65,7 @@ fn an_added_key_changes_nothing_about_records() {
     assert!(bed.keys.look().expect("look").is_some());
     assert!(bed.progress().complete);
     let again = Keys::open(&Env::system(), bed.folder.path(), &how()).expect("keys");
-    assert!(again.progress().expect("progress").expect("some").complete, "nor does a restart");
+    assert!(again.progress().expect("progress").complete, "nor does a restart");
 }
 
 #[test]
@@ -80,13 +81,39 @@ fn what_was_left_is_tried_again_with_another_ring() {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "a test puts a file back")]
+fn the_same_names_with_other_keys_are_another_ring() {
+    let bed = Bed::new();
+    bed.keys.look().expect("look");
+    let ring = bed.folder.path().join("keys/ring.json");
+    let (text, key) = (std::fs::read_to_string(&ring).expect("ring"), Key::from_bytes(&[7; 32]));
+    let before = text.split("\"key\":\"").nth(1).and_then(|rest| rest.split('"').next());
+    let after = key.expect("key").to_base64();
+    std::fs::write(&ring, text.replace(before.expect("key"), &after)).expect("write");
+    assert!(bed.keys.look().expect("look").is_some());
+    assert!(bed.keys.look().expect("look").is_none());
+}
+
+#[test]
+#[allow(clippy::disallowed_methods, reason = "a test damages a file")]
+fn a_progress_file_that_is_gone_means_that_nothing_is_known() {
+    let bed = Bed::new();
+    let mut done = bed.progress();
+    done.complete = true;
+    bed.keys.save(&done).expect("save");
+    std::fs::remove_file(bed.folder.path().join("keys/progress.json")).expect("remove");
+    assert!(!bed.progress().complete);
+    assert_eq!(bed.progress().current, bed.keys.sealer().current().as_str());
+}
+
+#[test]
 #[allow(clippy::disallowed_methods, reason = "a test damages a file")]
 fn a_ring_that_cannot_be_read_leaves_the_old_one_and_is_told_once() {
     let bed = Bed::new();
     bed.keys.look().expect("look");
     let before = bed.keys.sealer();
     std::fs::write(bed.folder.path().join("keys/ring.json"), "{").expect("write");
-    assert!(bed.keys.look().is_err());
+    assert!(matches!(bed.keys.look(), Err(RingFileError::Malformed { .. })));
     assert!(bed.keys.look().expect("not again").is_none());
     assert!(Arc::ptr_eq(&before, &bed.keys.sealer()));
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
+use subtle::ConstantTimeEq;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -98,6 +99,17 @@ impl Ring {
     #[must_use]
     pub fn current(&self) -> &KeyId {
         &self.current
+    }
+
+    /// Whether another ring has the same keys and the same current one.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let same = |a: &RingKey, b: &RingKey| {
+            a.id == b.id && bool::from(a.key.expose().ct_eq(b.key.expose()))
+        };
+        self.current == other.current
+            && self.keys.len() == other.keys.len()
+            && self.keys.iter().zip(&other.keys).all(|(a, b)| same(a, b))
     }
 
     fn find(&self, id: &KeyId) -> Option<&RingKey> {

@@ -24,47 +24,41 @@ use crate::storage::{StorageError, layout};
 const LOOK: Duration = Duration::from_millis(250);
 /// How long a walk rests that could not go on.
 const REST: Duration = Duration::from_secs(1);
-/// Users between two notes of how far the walk is.
-const NOTE_EVERY: usize = 256;
-
-/// Users between two looks at the ring's file.
-const LOOK_EVERY: usize = 64;
+/// Users between two notes of how far the walk is, and looks at the ring's file.
+const NOTE_EVERY: usize = 32;
 
 /// What became of a walk.
 enum Walked {
+    /// All records are under the current key, or known not to come.
     Done,
     /// The ring changed, and this sealer is out of use.
     Changed(Arc<Sealer>),
-    /// It was to be about another key.
-    Stale,
 }
 
 impl Store {
     /// Runs until the store is closed.
     pub(crate) async fn follow_keys(self) {
-        let mut before = Vec::new();
+        let mut before: Vec<Arc<Sealer>> = Vec::new();
+        let mut settled = false;
         loop {
-            before.extend(self.look_at_ring().await);
-            self.note_known().await;
+            if let Some(sealer) = self.look_at_ring().await {
+                before.push(sealer);
+                settled = false;
+            }
             // What was sealed with an older ring must reach its record before the walk does.
-            before.retain(|sealer: &Arc<Sealer>| sealer.is_held() || Arc::strong_count(sealer) > 1);
-            let pause = match self.load_progress().await {
-                Some(progress) if !progress.complete && before.is_empty() => {
-                    match self.walk(progress).await {
-                        Ok(Walked::Done | Walked::Stale) => LOOK,
-                        Ok(Walked::Changed(sealer)) => {
-                            before.push(sealer);
-                            LOOK
-                        }
-                        Err(StoreError::Draining) => return,
-                        Err(error) => {
-                            tracing::warn!(%error, "re-wrapping credentials waits and goes on");
-                            REST
-                        }
+            before.retain(|sealer| sealer.is_held() || Arc::strong_count(sealer) > 1);
+            let mut pause = LOOK;
+            if !settled && self.note_known().await && before.is_empty() {
+                match self.go_on().await {
+                    Ok(Walked::Done) => settled = true,
+                    Ok(Walked::Changed(sealer)) => before.push(sealer),
+                    Err(StoreError::Draining) => return,
+                    Err(error) => {
+                        tracing::warn!(%error, "re-wrapping credentials waits and goes on");
+                        pause = REST;
                     }
                 }
-                _ => LOOK,
-            };
+            }
             tokio::time::sleep(pause).await;
         }
     }
@@ -87,9 +81,12 @@ impl Store {
         }
     }
 
-    async fn load_progress(&self) -> Option<Progress> {
+    async fn load_progress(&self) -> Result<Progress, StoreError> {
         let shared = Arc::clone(&self.shared);
-        tokio::task::spawn_blocking(move || shared.keys.progress()).await.ok()?.ok()?
+        match tokio::task::spawn_blocking(move || shared.keys.progress()).await {
+            Ok(Ok(progress)) => Ok(progress),
+            _ => Err(StoreError::StorageFailed),
+        }
     }
 
     async fn save_progress(&self, progress: &Progress) -> Result<(), StoreError> {
@@ -101,13 +98,13 @@ impl Store {
     }
 
     /// Writes to the audit trail which keys came, went or became current since it was last
-    /// written, and remembers that.
-    async fn note_known(&self) {
-        let Some(mut progress) = self.load_progress().await else { return };
+    /// written, and remembers that. Answers whether it knows of all.
+    async fn note_known(&self) -> bool {
+        let Ok(mut progress) = self.load_progress().await else { return false };
         let (now, sealer) = (self.shared.keys.ids(), self.shared.keys.sealer());
         let current = sealer.current().as_str();
         if progress.known == now && progress.known_current == current {
-            return;
+            return true;
         }
         let known = &progress.known;
         let added = now.iter().filter(|id| !known.contains(id)).map(|id| ("key_added", id));
@@ -123,15 +120,18 @@ impl Store {
         if matches!(written.await, Ok(Ok(()))) {
             current.clone_into(&mut progress.known_current);
             progress.known = now;
-            // Otherwise the lines are written again, which is better than never.
-            let _ = self.save_progress(&progress).await;
+            // Where this fails the lines are written again, which is better than never.
+            return self.save_progress(&progress).await.is_ok();
         }
+        false
     }
 
-    async fn walk(&self, mut progress: Progress) -> Result<Walked, StoreError> {
+    /// Walks on from where the walk was.
+    async fn go_on(&self) -> Result<Walked, StoreError> {
+        let mut progress = self.load_progress().await?;
         let sealer = self.shared.keys.sealer();
-        if progress.current != sealer.current().as_str() {
-            return Ok(Walked::Stale);
+        if progress.is_done(sealer.current()) {
+            return Ok(Walked::Done);
         }
         let mut seen = HashSet::new();
         if progress.place == 0 {
@@ -148,11 +148,9 @@ impl Store {
             if since > 0 && since.is_multiple_of(NOTE_EVERY) {
                 progress.place = place;
                 self.save_progress(&progress).await?;
-            }
-            if since.is_multiple_of(LOOK_EVERY)
-                && let Some(before) = self.look_at_ring().await
-            {
-                return Ok(Walked::Changed(before));
+                if let Some(before) = self.look_at_ring().await {
+                    return Ok(Walked::Changed(before));
+                }
             }
             progress.users += 1;
             if !seen.contains(&user) && !self.is_under(&user, sealer.current().as_str()).await? {

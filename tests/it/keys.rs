@@ -258,9 +258,9 @@ async fn a_rotation_is_followed_under_writers_and_the_old_key_goes_only_then() {
             ("key_added", &second),
             ("key_made_current", &second),
             ("key_retired", &first),
-        ].iter().all(
-            |(action, key)| trail.contains(&format!("\"action\":\"{action}\",\"key\":\"{key}\"")),
-        )
+        ]
+        .iter()
+        .all(|(action, key)| trail.contains(&format!("\"action\":\"{action}\",\"key\":\"{key}\"")))
     })
     .await;
 }
@@ -350,7 +350,7 @@ async fn a_kill_at_any_time_during_a_rotation_loses_nothing_and_it_goes_on() {
     let mut server = Server::over(&data, &NO_CHECKPOINTS).await;
     let mut ids = Vec::new();
     for number in 0..120 {
-        let user = format!("user-{}", number % 12);
+        let user = format!("user-{}", number % 60);
         ids.push((user.clone(), number, saved(&server, &user, number).await));
     }
     server.checkpoint().await;
@@ -386,6 +386,57 @@ async fn a_kill_at_any_time_during_a_rotation_loses_nothing_and_it_goes_on() {
     }
     let (_, current) = ring(&data);
     assert_eq!(in_files(&data, &current), 120);
+}
+
+/// A user's place in the walk over all users.
+fn place(user: &str) -> u64 {
+    use sha2::{Digest, Sha256};
+    let hash = Sha256::digest(format!("user_id={user}"));
+    u64::from_be_bytes(hash[..8].try_into().expect("8 bytes"))
+}
+
+#[tokio::test]
+async fn a_walk_goes_on_at_the_place_that_was_noted() {
+    let folder = tempfile::tempdir().expect("folder");
+    let data = folder.path().join("data");
+    let mut server = Server::over(&data, &NO_CHECKPOINTS).await;
+    let mut places = Vec::new();
+    for number in 0..8 {
+        let user = format!("user-{number}");
+        saved(&server, &user, number).await;
+        places.push(place(&user));
+    }
+    all_under_current(&data).await;
+    server.stop().await;
+    places.sort_unstable();
+    let (_, first) = ring(&data);
+    done(&data, &["rotate"]);
+    let (_, second) = ring(&data);
+    // As a server that was killed leaves it: three users are done.
+    let file = data.join("keys/progress.json");
+    let mut progress: Value =
+        serde_json::from_slice(&fs::read(&file).expect("file")).expect("JSON");
+    progress["current"] = json!(second);
+    progress["complete"] = json!(false);
+    progress["place"] = json!(places[3]);
+    progress["users"] = json!(3);
+    fs::write(&file, progress.to_string()).expect("write");
+    let mut server = Server::over(&data, &NO_CHECKPOINTS).await;
+    all_under_current(&data).await;
+    assert!(done(&data, &["list"]).contains("all records of 8 users"));
+    server.checkpoint().await;
+    server.stop().await;
+    assert_eq!((in_files(&data, &first), in_files(&data, &second)), (3, 5));
+    // What the files say counts, whatever the progress file does.
+    let said = refused(&data, &["retire", &first]);
+    assert!(said.contains("in use: 3 records in files"), "{said}");
+    // Without the progress file, all are looked at again.
+    fs::remove_file(&file).expect("remove");
+    let server = Server::over(&data, &NO_CHECKPOINTS).await;
+    all_under_current(&data).await;
+    server.checkpoint().await;
+    assert_eq!((in_files(&data, &first), in_files(&data, &second)), (0, 8));
+    done(&data, &["retire", &first]);
 }
 
 #[test]
