@@ -213,7 +213,7 @@ pub fn view(bytes: &[u8], out: &mut String) {
 #[must_use]
 pub fn from_legacy(text: &Secret) -> Option<Secret> {
     let text = text.expose();
-    let mut json = Zeroizing::new(String::with_capacity(2 * text.len() + 2));
+    let mut json = Zeroizing::new(String::with_capacity(6 * text.len() + 2));
     let trimmed = text.trim_matches([' ', '\t', '\n', '\r']);
     let is_json = serde_json::from_str::<&serde_json::value::RawValue>(trimmed).is_ok();
     if trimmed.is_empty() || trimmed == "null" {
