@@ -224,3 +224,7 @@ fn failed(error: StorageError) -> StoreError {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "resealing_tests.rs"]
+mod tests;
