@@ -12,6 +12,7 @@ use crate::actors::{Limits, Shared, Unreadable, registry::Registry};
 use crate::audit::{Audit, Bounds};
 use crate::auth::{AuthError, Authenticator};
 use crate::cli::{Settings, StoreSettings};
+use crate::crypto::{Keys, RingFileError};
 use crate::env::{Env, File, OpenMode};
 use crate::http::{self, Access, AppState};
 use crate::log::{Log, LogError, LogOptions, OpenReport, SyncMode};
@@ -48,6 +49,9 @@ pub enum AppError {
         /// What the system says.
         source: io::Error,
     },
+    /// The keys that seal credentials cannot be used.
+    #[error(transparent)]
+    Keys(#[from] RingFileError),
     /// The log cannot be opened.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -94,6 +98,7 @@ pub fn open(
         max_log_bytes: settings.log_max_bytes,
         disk_reserve: settings.disk_reserve,
     };
+    let keys = Keys::open(env, &settings.data, &settings.keys)?;
     let (log, report) = Log::open(env, &settings.data.join("log"), options, progress)?;
     let storage = LocalStorage::new(Arc::clone(&env.fs), &settings.data);
     storage.remove_temporary().map_err(|source| AppError::Folder {
@@ -119,6 +124,7 @@ pub fn open(
         log,
         storage: Arc::new(storage),
         registry: Registry::new(),
+        keys,
         limits,
         unreadable: Unreadable::default(),
         checkpoints,
@@ -219,6 +225,7 @@ pub async fn begin(shared: Arc<Shared>, report: &OpenReport, audit: Audit) -> St
             tracing::warn!(%error, "not every file could be looked at");
         }
     });
+    actix_web::rt::spawn(store.clone().follow_keys());
     store
 }
 

@@ -23,6 +23,7 @@ pub mod app;
 pub mod audit;
 pub mod auth;
 pub mod cli;
+pub mod crypto;
 pub mod domain;
 pub mod env;
 pub mod http;

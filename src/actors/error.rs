@@ -47,6 +47,9 @@ pub enum StoreError {
         /// How long until it does.
         after: Duration,
     },
+    /// The credentials cannot be opened or sealed with the keys at hand. They are kept.
+    #[error("the credentials cannot be opened or sealed with the keys at hand")]
+    CredentialsUnavailable,
     /// The user's data is being erased.
     #[error("the user's data is being erased")]
     Erasing,

@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::StoreError;
 use super::idempotency::Ticket;
 use super::partition::Scan;
-use crate::domain::{Micros, Patch, RecordId, Row};
+use crate::domain::{Micros, Patch, RecordId, Row, Sealed};
 use crate::log::{Lsn, ReadPoint};
 
 /// An answer that is valid once the log is durable through `as_of`: what it says may rest on
@@ -116,6 +116,15 @@ pub enum Change {
     Put(Box<Row>),
     /// Delete a record.
     Delete(RecordId),
+    /// Put a record's credentials under another key. Clients see no change: the version stays.
+    Reseal {
+        /// The record's id.
+        id: RecordId,
+        /// What its column holds; anything else means that the change came too late.
+        was: Box<[u8]>,
+        /// What it is to hold: the same credentials.
+        sealed: Sealed,
+    },
 }
 
 /// One message to a partition.

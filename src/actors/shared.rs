@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use super::registry::Registry;
+use crate::crypto::Keys;
 use crate::domain::PartitionKey;
 use crate::env::Env;
 use crate::log::Log;
@@ -45,6 +46,8 @@ pub struct Shared {
     pub storage: Arc<dyn Storage>,
     /// Who is where.
     pub registry: Registry,
+    /// What seals credentials.
+    pub keys: Keys,
     /// Bounds.
     pub limits: Limits,
     /// Files that cannot be read, and why.

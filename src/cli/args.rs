@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
+use std::path::PathBuf;
 
 use clap::{Arg, ArgMatches, Args, FromArgMatches, Parser, Subcommand, value_parser};
 
 use super::sources::CONFIG_ENVIRONMENT;
 use super::table::{Scope, in_scope};
+use crate::crypto::KeyId;
 use crate::domain::Micros;
 use crate::seed;
 
@@ -61,6 +63,9 @@ pub(super) enum RawCommand {
     /// Make, show or take back API tokens, while the server runs or not
     #[command(subcommand)]
     Token(RawToken),
+    /// List and change the keys that seal credentials, also while the server runs
+    #[command(subcommand)]
+    Keys(RawKeys),
     /// Look at, or cut, the write-ahead log of a stopped server
     #[command(subcommand)]
     Log(RawLog),
@@ -213,6 +218,50 @@ pub(super) struct RawTokenRevoke {
     /// The token's id: the 12 characters after `ast_`, or the whole token
     #[arg(value_name = "ID")]
     pub(super) id: String,
+    #[command(flatten)]
+    pub(super) flags: Flags<ForData>,
+}
+
+/// Commands of `keys`.
+#[derive(Subcommand)]
+pub(super) enum RawKeys {
+    /// Add a new key, which waits for `rotate`, or the keys of another ring, which only open
+    Add(RawKeysAdd),
+    /// Make the waiting key, or else a new one, the one that seals; the server puts all records
+    /// under it in the background
+    Rotate(Flags<ForData>),
+    /// Print the keys, and how many records are sealed with each
+    List(RawKeysList),
+    /// Remove an old key; refused while a record may need it
+    Retire(RawKeysRetire),
+}
+
+/// Arguments of `keys add`.
+#[derive(Args)]
+pub(super) struct RawKeysAdd {
+    /// Take the keys of this ring instead, such as one out of a backup
+    #[arg(long, value_name = "FILE")]
+    pub(super) from: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) flags: Flags<ForData>,
+}
+
+/// Arguments of `keys list`.
+#[derive(Args)]
+pub(super) struct RawKeysList {
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) flags: Flags<ForData>,
+}
+
+/// Arguments of `keys retire`.
+#[derive(Args)]
+pub(super) struct RawKeysRetire {
+    /// The key's id
+    #[arg(value_name = "KEY", value_parser = KeyId::checked)]
+    pub(super) id: KeyId,
     #[command(flatten)]
     pub(super) flags: Flags<ForData>,
 }

@@ -11,6 +11,7 @@ mod auth_settings;
 mod config_command;
 mod error;
 mod inspect_line;
+mod keys_command;
 pub mod progress;
 pub mod quantity;
 mod rules;
@@ -24,9 +25,11 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
-use args::{Flags, RawCli, RawCommand, RawLog, RawSeed, RawToken, Scoped};
+use args::{Flags, ForData, RawCli, RawCommand, RawKeys, RawLog, RawSeed, RawToken, Scoped};
 pub use config_command::{as_json, as_table, settings_markdown};
 pub use error::{CliError, Problem};
+pub use keys_command::KeysCommand;
+use keys_command::environment_ring;
 pub use progress::Progress;
 pub use rules::{LogFormat, Rule, SyncMode};
 pub use run::{run, start_logging};
@@ -35,6 +38,7 @@ pub use sources::{CONFIG_ENVIRONMENT, ConfigFile, Entry, Environment, Resolved, 
 
 use crate::auth::TokenCommand;
 use crate::auth::tokens::NewToken;
+use crate::crypto::KeySettings;
 use crate::domain::Micros;
 use crate::env::FileSystem;
 use crate::seed;
@@ -58,6 +62,15 @@ pub enum Command {
         store: Box<StoreSettings>,
         /// Log lines.
         logging: LoggingSettings,
+    },
+    /// Print or change the key ring.
+    Keys {
+        /// Folder of the store.
+        data: PathBuf,
+        /// Where the ring is.
+        settings: KeySettings,
+        /// What to do with it.
+        command: KeysCommand,
     },
     /// Print the log's records.
     LogInspect {
@@ -120,7 +133,9 @@ pub fn parse(
     match raw.command.unwrap_or(RawCommand::Serve(raw.serve)) {
         RawCommand::Serve(flags) => {
             let resolved = resolve(&flags, environment, fs)?;
-            Ok(Command::Serve(Box::new(Settings::checked(&resolved)?)))
+            let mut settings = Settings::checked(&resolved)?;
+            settings.store.keys.environment = environment_ring(environment);
+            Ok(Command::Serve(Box::new(settings)))
         }
         RawCommand::Config(config) => {
             let resolved = resolve(&config.flags, environment, fs)?;
@@ -129,14 +144,29 @@ pub fn parse(
         }
         RawCommand::Seed(seed) => {
             let resolved = resolve(&seed.flags, environment, fs)?;
-            Ok(Command::Seed(Box::new(seed_args(&seed, &resolved)?)))
+            let mut args = seed_args(&seed, &resolved)?;
+            args.store.keys.environment = environment_ring(environment);
+            Ok(Command::Seed(Box::new(args)))
+        }
+        RawCommand::Keys(keys) => {
+            let (flags, command): (&Flags<ForData>, _) = match &keys {
+                RawKeys::Add(add) => (&add.flags, KeysCommand::Add { from: add.from.clone() }),
+                RawKeys::Rotate(flags) => (flags, KeysCommand::Rotate),
+                RawKeys::List(list) => (&list.flags, KeysCommand::List { json: list.json }),
+                RawKeys::Retire(one) => (&one.flags, KeysCommand::Retire { id: one.id.clone() }),
+            };
+            let resolved = resolve(flags, environment, fs)?;
+            let settings = KeySettings {
+                file: resolved.get(&table::KEY_RING)?,
+                environment: environment_ring(environment),
+            };
+            Ok(Command::Keys { data: resolved.get(&table::DATA)?, settings, command })
         }
         RawCommand::Adopt(flags) => {
             let resolved = resolve(&flags, environment, fs)?;
-            Ok(Command::Adopt {
-                store: Box::new(StoreSettings::checked(&resolved)?),
-                logging: LoggingSettings::checked(&resolved)?,
-            })
+            let mut store = Box::new(StoreSettings::checked(&resolved)?);
+            store.keys.environment = environment_ring(environment);
+            Ok(Command::Adopt { store, logging: LoggingSettings::checked(&resolved)? })
         }
         RawCommand::Token(token) => token_command(token, environment, fs),
         RawCommand::Log(RawLog::Inspect(inspect)) => {

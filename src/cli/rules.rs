@@ -125,6 +125,25 @@ impl Rule for PathRule {
     }
 }
 
+/// The path of a file.
+pub struct FilePathRule;
+
+impl Rule for FilePathRule {
+    type Out = PathBuf;
+
+    fn parse(&self, text: &str) -> Result<PathBuf, String> {
+        if text.ends_with('/') { Err(String::new()) } else { PathRule.parse(text) }
+    }
+
+    fn accepts(&self) -> String {
+        "the path of a file".to_owned()
+    }
+
+    fn show(&self, value: &PathBuf) -> String {
+        PathRule.show(value)
+    }
+}
+
 /// A duration between two bounds, both included.
 #[derive(Clone, Copy)]
 pub struct DurationRule {

@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
+use super::keys_command::keys;
 use super::{Command, LogFormat, LoggingSettings, Settings, as_json, as_table, parse};
 use crate::adopt;
 use crate::app::{self, AppError};
@@ -35,6 +36,9 @@ pub fn run() -> ExitCode {
             adopt::command(env, &store, &logging).map_err(|e| e.to_string())
         }
         Command::Token { data, command } => token(&env, &data, &command),
+        Command::Keys { data, settings, command } => {
+            keys(&env, &data, &settings, &command).map(|said| print(&said))
+        }
         Command::LogInspect { data, from_lsn, json } => inspect(&env, &data, from_lsn, json),
         Command::LogTruncate { data, at, yes } => truncate(&env, &data, at, yes),
     };

@@ -11,6 +11,7 @@ use super::sources::Resolved;
 use super::table::{self, Setting};
 use crate::audit::Bounds;
 use crate::auth::AuthSettings;
+use crate::crypto::KeySettings;
 
 /// Everything the server is told at its start.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -52,6 +53,8 @@ pub struct HttpSettings {
 pub struct StoreSettings {
     /// Folder of the store.
     pub data: PathBuf,
+    /// What seals credentials.
+    pub keys: KeySettings,
     /// When a write counts as saved.
     pub sync: SyncMode,
     /// How far behind a partition's Parquet file may be.
@@ -124,6 +127,7 @@ impl StoreSettings {
     pub fn checked(resolved: &Resolved) -> Result<Self, CliError> {
         let settings = Self {
             data: resolved.get(&table::DATA)?,
+            keys: KeySettings { file: resolved.get(&table::KEY_RING)?, environment: None },
             sync: resolved.get(&table::SYNC)?,
             checkpoint_interval: resolved.get(&table::CHECKPOINT_INTERVAL)?,
             checkpoint_bytes: resolved.get(&table::CHECKPOINT_BYTES)?,

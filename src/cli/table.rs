@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::auth_rules::{AuthRule, KeysRule, OptionalPathRule, OptionalTextRule, TextRule};
 use super::rules::{
-    CountRule, DurationRule, ListenRule, LogFormatRule, LogLevelRule, PathRule, Rule, SizeRule,
-    SyncRule,
+    CountRule, DurationRule, FilePathRule, ListenRule, LogFormatRule, LogLevelRule, PathRule, Rule,
+    SizeRule, SyncRule,
 };
 
 /// Under which heading help and tables show a setting.
@@ -208,6 +208,9 @@ settings! {
 
     DATA: PathRule = "data", Storage, Data, "FOLDER", "data/persistence", PathRule,
         "Folder of the store; relative to the working directory, made where it is missing";
+    KEY_RING: FilePathRule = "key-ring", Storage, Data, "FILE", "keys/ring.json", FilePathRule,
+        "File with the keys that seal credentials; relative to the store's folder, made where it is \
+         missing; not used where AUDIENCE_STORE_KEYS holds the keys";
     LOG_SEGMENT_BYTES: SizeRule = "log-segment-bytes", Storage, Store, "SIZE", "64MiB",
         size(MIB, GIB), "Size of one file of the write-ahead log";
     LOG_MAX_BYTES: SizeRule = "log-max-bytes", Storage, Store, "SIZE", "4GiB",
@@ -299,7 +302,7 @@ mod tests {
     #[test]
     fn scopes_grow() {
         let keys = |scope| in_scope(scope).map(|s| s.about().key).collect::<Vec<_>>();
-        assert_eq!(keys(Scope::Data), ["data"]);
+        assert_eq!(keys(Scope::Data), ["data", "key-ring"]);
         assert!(keys(Scope::Store).contains(&"sync") && !keys(Scope::Store).contains(&"listen"));
         assert_eq!(keys(Scope::Serve).len(), ALL.len());
     }

@@ -10,7 +10,10 @@ use thiserror::Error;
 use super::json_text::{compact, push_string};
 use super::object::ObjectFields;
 use super::patch::Patch;
-use super::{Cell, JsonShape, Kind, Micros, RecordId, Table};
+use super::{
+    Cell, Credentials, JsonShape, Kind, MAX_CREDENTIALS, Micros, RecordId, Secret, Table,
+    credentials,
+};
 
 /// Which rule an input breaks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,8 +24,6 @@ pub enum InputErrorKind {
     Missing,
     /// A field holds what it must not.
     Invalid,
-    /// Credentials came, and this server cannot seal them.
-    Credentials,
 }
 
 /// Why an input is refused, for a person, and where.
@@ -164,17 +165,9 @@ fn set_column(
         Kind::CreatedAt if !null => patch.created_at = Some(parse_time(name, value)?),
         Kind::UpdatedAt if !null => patch.updated_at = Some(parse_time(name, value)?),
         Kind::Version if !null => patch.version = Some(parse_int(name, value)?),
-        Kind::Sealed if !null => {
-            let mut text = String::new();
-            compact(value.get(), &mut text).map_err(|e| InputError::invalid(name, e))?;
-            patch.credentials = Some(text);
-        }
-        Kind::Id
-        | Kind::UserId
-        | Kind::CreatedAt
-        | Kind::UpdatedAt
-        | Kind::Version
-        | Kind::Sealed => {}
+        Kind::Sealed if null => patch.credentials = Credentials::Remove,
+        Kind::Sealed => patch.credentials = parse_credentials(name, value)?,
+        Kind::Id | Kind::UserId | Kind::CreatedAt | Kind::UpdatedAt | Kind::Version => {}
         _ if null => patch.set(index, Cell::Null),
         _ => set_value(patch, index, name, kind, value)?,
     }
@@ -220,6 +213,23 @@ fn set_value(
         _ => patch.set(index, Cell::Text(&parse_text(name, value)?)),
     }
     Ok(())
+}
+
+fn parse_credentials(name: &str, value: &RawValue) -> Result<Credentials, InputError> {
+    if !value.get().starts_with('{') {
+        return Err(InputError::invalid(name, "must be a JSON object"));
+    }
+    // With room for all of it, no part of it is left behind where the text grew.
+    let mut text = String::with_capacity(value.get().len());
+    let compacted = compact(value.get(), &mut text);
+    let secret = Secret::new(text);
+    compacted.map_err(|e| InputError::invalid(name, e))?;
+    if secret.expose().len() > MAX_CREDENTIALS {
+        let rule = format!("may have {MAX_CREDENTIALS} bytes");
+        return Err(InputError::invalid(name, rule));
+    }
+    let is_view = credentials::is_view(secret.expose());
+    Ok(if is_view { Credentials::View } else { Credentials::Plain(secret) })
 }
 
 fn write_compact(name: &str, value: &RawValue, out: &mut String) -> Result<(), InputError> {

@@ -3,7 +3,7 @@
 
 use super::input::{InputError, InputErrorKind, parse_double, parse_int, parse_time};
 use super::object::{ObjectFields, merged};
-use super::{Cell, Kind, Micros, RecordId, Row, RowBuilder, Table};
+use super::{Cell, Credentials, Kind, Micros, RecordId, Row, RowBuilder, Sealed, Secret, Table};
 
 /// The fields a client sent, as values of their columns.
 #[derive(Clone, Debug)]
@@ -18,8 +18,8 @@ pub struct Patch {
     pub updated_at: Option<Micros>,
     /// The `version` the body brought.
     pub version: Option<i64>,
-    /// The `credentials` the body brought, as compact JSON.
-    pub credentials: Option<String>,
+    /// What becomes of the credentials.
+    pub credentials: Credentials,
     table: Table,
     touched: u32,
     values: RowBuilder,
@@ -37,7 +37,7 @@ impl Patch {
             created_at: None,
             updated_at: None,
             version: None,
-            credentials: None,
+            credentials: Credentials::Keep,
             table,
             touched: 0,
             values: Row::build_for(table, bytes),
@@ -87,7 +87,37 @@ impl Patch {
                 return Err(InputError::missing(column.name));
             }
         }
-        if self.credentials.is_some() { Err(credentials_refused()) } else { Ok(()) }
+        Ok(())
+    }
+
+    /// Checks what an insert needs: what a create does, and no credentials that are only the
+    /// view of others.
+    ///
+    /// # Errors
+    /// The first field that breaks this.
+    pub fn check_insert(&self) -> Result<(), InputError> {
+        self.check_create()?;
+        match self.credentials {
+            Credentials::View => Err(InputError::invalid(
+                "credentials",
+                "is what reads show in the place of credentials, and there are none yet",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// The credentials that have to be sealed before anything is done with the patch.
+    #[must_use]
+    pub fn unsealed(&self) -> Option<&Secret> {
+        match &self.credentials {
+            Credentials::Plain(secret) => Some(secret),
+            _ => None,
+        }
+    }
+
+    /// Puts sealed credentials in the place of the plain ones.
+    pub fn seal(&mut self, sealed: Sealed) {
+        self.credentials = Credentials::Sealed(sealed);
     }
 
     /// Checks what an update needs: no required field is taken away, and the ids agree.
@@ -109,10 +139,7 @@ impl Patch {
                 return Err(InputError::invalid(column.name, "must not be empty"));
             }
         }
-        match &self.credentials {
-            Some(sent) if !is_sealed_view(sent) => Err(credentials_refused()),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     /// Turns a patch into one of `PUT …/status`: a status is required; for distributions
@@ -186,6 +213,9 @@ impl Patch {
         {
             values.set(index, Cell::Text(default));
         }
+        if let Credentials::Sealed(sealed) = self.credentials {
+            values.set_sealed(Some(sealed.bytes));
+        }
         values.finish(id, created_at, now, 1)
     }
 
@@ -211,6 +241,12 @@ impl Patch {
                 }
                 (cell, _) => next.set(index, cell),
             }
+        }
+        match &self.credentials {
+            Credentials::Sealed(sealed) => next.set_sealed(Some(sealed.bytes.clone())),
+            Credentials::Remove => next.set_sealed(None),
+            // What is still plain has no place in a row.
+            Credentials::Keep | Credentials::View | Credentials::Plain(_) => {}
         }
         if let Some((index, _)) = spec.column("completed_at").filter(|_| self.completes)
             && !next.has(index)
@@ -238,23 +274,6 @@ impl Patch {
     }
 }
 
-fn credentials_refused() -> InputError {
-    InputError {
-        kind: InputErrorKind::Credentials,
-        message: "This server cannot seal credentials yet, and does not store them in the open: \
-                  send the platform without them"
-            .to_owned(),
-        pointer: "/credentials".to_owned(),
-    }
-}
-
-/// Whether credentials are what a read shows in their place, sent back.
-fn is_sealed_view(credentials: &str) -> bool {
-    super::object::fields_of(credentials)
-        .iter()
-        .any(|(name, value)| name == "encrypted" && *value == "true")
-}
-
 impl InputErrorKind {
     /// The stable code of the kind.
     #[must_use]
@@ -263,7 +282,6 @@ impl InputErrorKind {
             Self::Malformed => "MALFORMED_JSON",
             Self::Missing => "MISSING_FIELD",
             Self::Invalid => "INVALID_FIELD",
-            Self::Credentials => "CREDENTIALS_NOT_SUPPORTED",
         }
     }
 }

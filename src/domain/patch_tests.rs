@@ -1,8 +1,8 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::domain::UserId;
 use crate::domain::input::Body;
+use crate::domain::{Hold, MAX_CREDENTIALS, UserId};
 
 const SAVE: &str = r#"{"user_id":"u","name":"A","data_type":"first_party","selected_variables":["X"],
     "insights":["i"],"audience_size":5,"metadata":{"a":1.50}}"#;
@@ -172,12 +172,41 @@ fn completing_a_distribution_lifts_what_lies_inside() {
 }
 
 #[test]
-fn credentials_are_refused_but_their_view_may_come_back() {
-    let plain = r#"{"name":"n","platform_type":"meta","credentials":{"api_key":"k"}}"#;
-    let error =
-        patch(Table::Platforms, plain).expect("patch").check_create().expect_err("credentials");
-    assert_eq!((error.kind, error.pointer.as_str()), (InputErrorKind::Credentials, "/credentials"));
-    let view = patch(Table::Platforms, r#"{"credentials":{"encrypted":true,"account_id":"1"}}"#)
-        .expect("patch");
-    assert!(view.check_update(&RecordId::checked("x").expect("id")).is_ok());
+fn credentials_are_kept_replaced_or_removed_and_never_plain_in_a_row() {
+    let of = |body: &str| patch(Table::Platforms, body).expect("patch");
+    let at = Micros::new(1);
+    let mut create = of(r#"{"name":"n","platform_type":"meta","credentials":{ "api_key" : "k" }}"#);
+    assert_eq!(create.unsealed().expect("plain").expose(), r#"{"api_key":"k"}"#);
+    assert!(!format!("{create:?}").contains("api_key"), "{create:?}");
+    let plain = create.clone().created(RecordId::checked("x").expect("id"), at, at);
+    assert_eq!(plain.sealed(), None, "what is not sealed does not get into a row");
+    create.seal(Sealed { bytes: Box::from([9, 9]), hold: Hold::default() });
+    let row = create.created(RecordId::checked("x").expect("id"), at, at);
+    assert_eq!(row.sealed(), Some(&[9, 9][..]));
+
+    let kept = of(r#"{"name":"m"}"#).updated(&row, at);
+    assert_eq!((kept.sealed(), kept.version), (row.sealed(), 2));
+    let view = of(r#"{"credentials":{"encrypted":true,"account_id":"1"}}"#);
+    assert_eq!(view.updated(&row, at).sealed(), row.sealed());
+    assert_eq!(of(r#"{"credentials":null}"#).updated(&row, at).sealed(), None);
+    let mut other = of(r#"{"credentials":{}}"#);
+    other.seal(Sealed { bytes: Box::from([7]), hold: Hold::default() });
+    assert_eq!(other.updated(&row, at).sealed(), Some(&[7][..]));
+}
+
+#[test]
+fn credentials_are_an_object_of_some_size_and_no_view_at_first() {
+    let of = |body: &str| patch(Table::Platforms, body);
+    for bad in ["[]", "\"text\"", "1", "true", r#"{"a":"\u0000"}"#] {
+        let error = of(&format!(r#"{{"credentials":{bad}}}"#)).expect_err(bad);
+        assert_eq!((error.kind, &*error.pointer), (InputErrorKind::Invalid, "/credentials"));
+    }
+    let long = |len: usize| format!(r#"{{"credentials":{{"k":"{}"}}}}"#, "s".repeat(len));
+    assert!(of(&long(MAX_CREDENTIALS - 8)).is_ok());
+    let error = of(&long(MAX_CREDENTIALS - 7)).expect_err("too long");
+    assert!(!error.message.contains("ss"), "{error}");
+    let view = r#"{"name":"n","platform_type":"meta","credentials":{"encrypted":true}}"#;
+    let view = of(view).expect("patch");
+    assert!(view.check_create().is_ok(), "the id it brings may exist");
+    assert_eq!(view.check_insert().expect_err("none").pointer, "/credentials");
 }

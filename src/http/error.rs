@@ -61,7 +61,6 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("VERSION_MISMATCH", 412, "The record has another version than If-Match names"),
     ("PAYLOAD_TOO_LARGE", 413, "The body is larger than the server takes"),
     ("UNSUPPORTED_MEDIA_TYPE", 415, "The body is not sent as plain application/json"),
-    ("CREDENTIALS_NOT_SUPPORTED", 422, "This server cannot seal credentials yet"),
     ("IDEMPOTENCY_KEY_REUSED", 422, "The Idempotency-Key came with another request before"),
     ("INTERNAL", 500, "A defect of the server"),
     ("KEYS_UNAVAILABLE", 503, "The keys that web tokens are checked with cannot be had now"),
@@ -72,6 +71,11 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("LOG_FAILED", 503, "The log failed; writes are refused until a restart, reads go on"),
     ("PARTITION_CORRUPT", 503, "A file that the request needs cannot be read; it is kept as it is"),
     ("PARTITION_RESTARTING", 503, "The partition failed and is being rebuilt"),
+    (
+        "CREDENTIALS_UNAVAILABLE",
+        503,
+        "The credentials do not open with the keys at hand; they are kept",
+    ),
     ("DRAINING", 503, "The server is stopping"),
     ("TIMEOUT", 503, "The request took too long; whether it changed something is not known"),
 ];
@@ -356,6 +360,11 @@ impl From<StoreError> for ApiError {
                 Self::new("PARTITION_RESTARTING", "These records are being recovered")
                     .retry_after(after)
             }
+            StoreError::CredentialsUnavailable => Self::new(
+                "CREDENTIALS_UNAVAILABLE",
+                "The credentials cannot be used with the keys that the server has; they are kept",
+            )
+            .retry_after(LATER),
             StoreError::Erasing => {
                 Self::new("ERASURE_IN_PROGRESS", "The user's data is being erased")
                     .retry_after(SOON)
@@ -391,6 +400,7 @@ mod tests {
             StoreError::StorageFailed,
             StoreError::PartitionCorrupt,
             StoreError::Restarting { after: Duration::from_millis(1) },
+            StoreError::CredentialsUnavailable,
             StoreError::Erasing,
             StoreError::Draining,
             StoreError::KeyReused,

@@ -1,6 +1,5 @@
 //! `Idempotency-Key` on POST and PUT.
 
-use std::fmt::Write;
 use std::future::Future;
 
 use actix_web::{HttpRequest, HttpResponse};
@@ -33,12 +32,7 @@ pub fn key(req: &HttpRequest, body: &[u8]) -> Result<Option<KeyedRequest>, ApiEr
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
-    let mut fingerprint = String::with_capacity(64);
-    for byte in hash.finalize() {
-        // Writing to a String cannot fail.
-        let _ = write!(fingerprint, "{byte:02x}");
-    }
-    Ok(Some(KeyedRequest { key: key.to_owned(), fingerprint }))
+    Ok(Some(KeyedRequest { key: key.to_owned(), digest: hash.finalize().into() }))
 }
 
 /// Runs a write once for each key: a repeat gets the first answer again.

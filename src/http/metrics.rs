@@ -82,6 +82,11 @@ fn gather(state: &AppState) -> Result<Vec<prometheus::proto::MetricFamily>, prom
         counter("log_fsyncs_total", "Times the log was synced", log.written.syncs)?;
         counter("log_written_bytes_total", "Bytes written to the log", log.written.bytes)?;
         gauge("partitions_resident", "Partitions that run", store.resident_partitions() as u64)?;
+        counter(
+            "credentials_rewrapped_total",
+            "Records whose credentials were put under another key",
+            store.rewrapped(),
+        )?;
         let unreadable = store.readiness().unreadable.len() as u64;
         gauge("unreadable_files", "Files that cannot be read", unreadable)?;
     }

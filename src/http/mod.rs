@@ -5,6 +5,7 @@ mod admin;
 mod answer;
 mod body;
 mod conditional;
+mod credentials;
 pub mod error;
 mod guard;
 mod health;

@@ -6,7 +6,7 @@ use actix_web::{HttpResponse, Resource, ResponseError};
 
 use super::error::ApiError;
 use super::guard::Guard;
-use super::{admin, health, lists, metrics, openapi, records, tokens, trail, users};
+use super::{admin, credentials, health, lists, metrics, openapi, records, tokens, trail, users};
 use crate::auth::{Scope, Scopes};
 use crate::domain::Table;
 
@@ -25,6 +25,8 @@ pub enum Does {
     Status(Table),
     /// Deletes a record.
     Delete(Table),
+    /// Gives a platform's credentials.
+    Credentials,
     /// Lists an audience's distributions.
     OfAudience,
     /// Counts a user's records.
@@ -80,6 +82,7 @@ impl Does {
             | Self::CreateToken
             | Self::RevokeToken
             | Self::Audit => Some(Scope::Admin.into()),
+            Self::Credentials => Some(Scope::CredentialsRead.into()),
             Self::Metrics => Some(Scope::MetricsRead.into()),
             Self::Health
             | Self::Live
@@ -130,6 +133,9 @@ pub fn endpoints() -> Vec<Endpoint> {
         add("PUT", one.clone(), Does::Update(table));
         add("DELETE", one.clone(), Does::Delete(table));
         add("PUT", format!("{one}/status"), Does::Status(table));
+        if table == Table::Platforms {
+            add("GET", format!("{one}/credentials"), Does::Credentials);
+        }
         if table == Table::Audiences {
             add("GET", format!("{one}/distributions"), Does::OfAudience);
         }
@@ -192,6 +198,7 @@ fn serve(resource: Resource, does: Does) -> Resource {
         Does::Update(_) => resource.route(web::put().to(records::update)),
         Does::Status(_) => resource.route(web::put().to(records::status)),
         Does::Delete(_) => resource.route(web::delete().to(records::delete)),
+        Does::Credentials => resource.route(read().to(credentials::read)),
         Does::OfAudience => resource.route(read().to(lists::of_audience)),
         Does::Summary => resource.route(read().to(users::summary)),
         Does::Erase => resource.route(web::delete().to(users::erase)),

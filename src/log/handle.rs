@@ -193,6 +193,13 @@ impl Log {
         self.shared().state().next.previous()
     }
 
+    /// Everything appended so far.
+    #[must_use]
+    pub fn read_point(&self) -> ReadPoint {
+        let state = self.shared().state();
+        ReadPoint { epoch: state.epoch, lsn: state.next.previous() }
+    }
+
     /// Waits until everything through `point` survives power loss, in every sync mode. Asks for
     /// the sync when called, not when first polled. Needs no particular runtime.
     ///

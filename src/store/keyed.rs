@@ -14,12 +14,13 @@ use crate::actors::messages::{Change, Precondition, Remember, Work, Write};
 use crate::domain::{Cell, Micros, PartitionKey, RecordId, Row, Table, UserId};
 
 /// A request that brings a key.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct KeyedRequest {
     /// The key as the client sent it.
     pub key: String,
     /// What tells this request from another with the same key: method, path and body, hashed.
-    pub fingerprint: String,
+    /// Never kept as it is: a body may hold credentials, and some of them can be guessed.
+    pub digest: [u8; 32],
 }
 
 /// An answer that is remembered.
@@ -84,18 +85,30 @@ impl Store {
         let ledger = PartitionKey::whole(user, Table::Idempotency);
         let make = |reply| Work::Get { id: id.clone(), reply };
         match self.door.read(&ledger, make).await {
-            Ok(row) if row.text("fingerprint") == Some(&request.fingerprint) => {
+            Ok(row) if self.is_of(&row, request).await? => {
                 remembered(&row).map(Begun::Replay).ok_or(StoreError::Internal)
             }
             Ok(_) => Err(StoreError::KeyReused),
-            Err(StoreError::NotFound) => Ok(Begun::Go(Pending {
-                id,
-                fingerprint: request.fingerprint.clone(),
-                now: self.shared.env.clock.now(),
-                ticket,
-            })),
+            Err(StoreError::NotFound) => {
+                let fingerprint = self.shared.keys.sealer().fingerprint(&request.digest).await;
+                let fingerprint = fingerprint.map_err(|_| StoreError::CredentialsUnavailable)?;
+                let now = self.shared.env.clock.now();
+                Ok(Begun::Go(Pending { id, fingerprint, now, ticket }))
+            }
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether a remembered answer is one to this request. Where the key that could tell is
+    /// retired, it is taken for one: a request that was carried out must not be again.
+    async fn is_of(&self, row: &Row, request: &KeyedRequest) -> Result<bool, StoreError> {
+        let fingerprint = row.text("fingerprint").unwrap_or_default();
+        if !fingerprint.contains(':') {
+            // Earlier versions kept the hash itself.
+            return Ok(fingerprint == hex(&request.digest));
+        }
+        let same = self.shared.keys.sealer().has_fingerprint(&request.digest, fingerprint).await;
+        same.map(|same| same.unwrap_or(true)).map_err(|_| StoreError::CredentialsUnavailable)
     }
 
     /// Remembers the answer of a request that changed nothing.
@@ -127,12 +140,17 @@ impl Store {
 }
 
 fn hashed(key: &str) -> Result<RecordId, StoreError> {
-    let mut hex = String::with_capacity(64);
-    for byte in Sha256::digest(key.as_bytes()) {
+    let hash = Sha256::digest(key.as_bytes());
+    RecordId::checked(&hex(&hash)).map_err(|_| StoreError::Internal)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut hex = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
         // Writing to a String cannot fail.
         let _ = write!(hex, "{byte:02x}");
     }
-    RecordId::checked(&hex).map_err(|_| StoreError::Internal)
+    hex
 }
 
 fn remembered_row(id: RecordId, fingerprint: &str, now: Micros, answer: &Remembered) -> Row {

@@ -6,18 +6,23 @@
 
 mod adopt;
 mod cached;
+mod credentials;
 mod erase;
 mod front;
 mod keyed;
 mod list;
 mod maintain;
 mod record;
+mod resealing;
+mod rewrap;
+pub mod sealed_files;
 mod summary;
 mod survey;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use actix::{Actor, Addr};
 
@@ -35,9 +40,9 @@ pub use summary::Summary;
 use crate::actors::Shared;
 use crate::actors::idempotency::Idempotency;
 use crate::actors::listing_cache::ListingCache;
-use crate::actors::partition::sealed_view;
 use crate::actors::supervisor::{Door, Supervisor};
 use crate::audit::Audit;
+use crate::crypto;
 use crate::domain::{Row, UserId};
 use crate::log::Lsn;
 use crate::storage::StorageError;
@@ -52,6 +57,8 @@ pub struct Store {
     cache_counts: Arc<CacheCounts>,
     idempotency: Addr<Idempotency>,
     audit: Audit,
+    /// Records put under another key since the start.
+    rewrapped: Arc<AtomicU64>,
 }
 
 impl Store {
@@ -64,7 +71,8 @@ impl Store {
         let cache_counts = Arc::new(CacheCounts::default());
         let cache = ListingCache::new(shared.limits.cache_bytes, Arc::clone(&cache_counts)).start();
         let idempotency = Idempotency::new().start();
-        Self { shared, door, supervisor, cache, cache_counts, idempotency, audit }
+        let rewrapped = Arc::default();
+        Self { shared, door, supervisor, cache, cache_counts, idempotency, audit, rewrapped }
     }
 
     /// Finishes, at a start, an erasure that a crash cut short.
@@ -94,7 +102,13 @@ impl Store {
         fields: Option<&dyn Fn(&str) -> bool>,
         out: &mut String,
     ) {
-        row.render(user, fields, &sealed_view, out);
+        row.render(user, fields, &crypto::view, out);
+    }
+
+    /// Records whose credentials were put under another key since the start.
+    #[must_use]
+    pub fn rewrapped(&self) -> u64 {
+        self.rewrapped.load(Ordering::Relaxed)
     }
 
     /// What the listing cache did and holds.

@@ -19,7 +19,7 @@ impl Store {
     pub async fn save(
         &self,
         user: &UserId,
-        patch: Patch,
+        mut patch: Patch,
         precondition: Precondition,
         remember: Option<Remember>,
     ) -> Result<Written, StoreError> {
@@ -29,6 +29,7 @@ impl Store {
         let brought = patch.id.clone();
         let mode = if brought.is_some() { SaveMode::Upsert } else { SaveMode::Insert };
         let id = brought.clone().unwrap_or_else(|| self.make_id(table, created_at));
+        self.seal(user, &id, &mut patch).await?;
         let change =
             Change::Save { id, created_at, patch: Box::new(patch), mode, names_status: false };
         let monthly = table.spec().partitioning == Partitioning::Monthly;
@@ -61,12 +62,13 @@ impl Store {
         &self,
         user: &UserId,
         id: &RecordId,
-        patch: Patch,
+        mut patch: Patch,
         precondition: Precondition,
         names_status: bool,
         remember: Option<Remember>,
     ) -> Result<Written, StoreError> {
         let table = patch.table();
+        self.seal(user, id, &mut patch).await?;
         let change = Change::Save {
             id: id.clone(),
             created_at: Micros::default(),

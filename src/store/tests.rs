@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::app;
 use crate::cli::{StoreSettings, SyncMode};
+use crate::crypto::KeySettings;
 use crate::domain::input::Body;
 use crate::domain::{Patch, RecordId, Table};
 use crate::env::faulty::{Faults, FaultyFs};
@@ -45,6 +46,7 @@ fn settings(folder: &TempDir) -> StoreSettings {
         cache_bytes: 1 << 20,
         mailbox: 64,
         arbiters: 1,
+        keys: KeySettings { file: "keys/ring.json".into(), environment: None },
     }
 }
 
@@ -164,7 +166,7 @@ fn a_checkpoint_that_a_reload_overtakes_is_answered_and_nothing_taken_back_reach
 fn an_idempotency_key_whose_change_was_taken_back_is_free_again() {
     run(async |bed| {
         let filled = bed.fill().await;
-        let request = KeyedRequest { key: "k".to_owned(), fingerprint: "f".to_owned() };
+        let request = KeyedRequest { key: "k".to_owned(), digest: [7; 32] };
         let keyed = async || {
             let pending = match bed.store.begin(&bed.user, &request).await.expect("turn") {
                 Begun::Go(pending) => pending,

@@ -125,15 +125,16 @@ fn modules(text: &str) -> Vec<&str> {
 
 #[test]
 fn dependencies_point_down() {
-    let below: [(&str, &[&str]); 9] = [
+    let below: [(&str, &[&str]); 10] = [
         ("domain", &[]),
         ("env", &["domain"]),
+        ("crypto", &["domain", "env"]),
         ("log", &["domain", "env"]),
         ("parquet", &["domain", "env"]),
         ("storage", &["domain", "env"]),
-        ("actors", &["domain", "env", "log", "parquet", "storage"]),
+        ("actors", &["domain", "env", "crypto", "log", "parquet", "storage"]),
         ("audit", &["domain", "env"]),
-        ("store", &["domain", "env", "log", "parquet", "storage", "actors", "audit"]),
+        ("store", &["domain", "env", "crypto", "log", "parquet", "storage", "actors", "audit"]),
         ("auth", &["domain", "env", "audit"]),
     ];
     let mut wrong = Vec::new();
@@ -158,6 +159,22 @@ fn the_domain_knows_no_actors_no_http_and_no_arrow() {
     let outer = ["actix", "arrow", "parquet::", "tokio", "std::fs", "std::net", "std::io"];
     let uses = |text: &str| outer.iter().any(|outer| text.contains(outer));
     assert_eq!(found(uses, |file| !file.starts_with("domain/")), NONE);
+}
+
+#[test]
+fn sealing_knows_no_actors_no_http_and_no_arrow() {
+    let outer = ["actix", "arrow", "parquet", "tokio", "std::fs", "std::net"];
+    let uses = |text: &str| outer.iter().any(|outer| text.contains(outer));
+    assert_eq!(found(uses, |file| !file.starts_with("crypto/")), NONE);
+}
+
+#[test]
+fn the_cipher_is_named_in_one_place_and_secrets_are_shown_in_few() {
+    assert_eq!(found(|text| text.contains("aes_gcm"), |file| file == "crypto/aead.rs"), NONE);
+    let shows = |text: &str| text.contains(".expose()");
+    let may = ["domain/secret.rs", "domain/input.rs", "http/credentials.rs"];
+    let hits = found(shows, |file| file.starts_with("crypto/") || may.contains(&file));
+    assert_eq!(hits, NONE);
 }
 
 #[test]

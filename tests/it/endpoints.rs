@@ -137,30 +137,6 @@ async fn every_status_of_the_contract_is_taken_and_no_other() {
 }
 
 #[tokio::test]
-async fn credentials_are_refused_rather_than_kept_in_the_open() {
-    let server = Server::start().await;
-    let mut sent = fixture("payloads/save_platform.json");
-    let refused = server.post("/api/platforms", &sent).await;
-    let refused = refused.expect_error(422, "CREDENTIALS_NOT_SUPPORTED");
-    assert!(!refused.to_string().contains("sk-live"), "{refused}");
-    let listed = server.get("/api/platforms?user_id=demo_user").await.expect(200);
-    assert_eq!(listed["count"], 0, "nothing of it is stored");
-
-    let credentials = sent.as_object_mut().expect("object").remove("credentials").expect("some");
-    let id = server.save("platforms", &sent).await;
-    let path = format!("/api/platforms/{id}");
-    let change = json!({"user_id": "demo_user", "credentials": credentials});
-    server.put(&path, &change).await.expect_error(422, "CREDENTIALS_NOT_SUPPORTED");
-    let found = server.get(&format!("{path}?user_id=demo_user")).await.expect(200);
-    assert_eq!(found["platform"]["credentials"], Value::Null);
-    assert_eq!(found["platform"]["settings"], sent["settings"]);
-    assert_eq!(found["platform"]["version"], 1);
-    // What a read shows, sent back, is no secret.
-    let back = json!({"user_id": "demo_user", "credentials": null, "name": "renamed"});
-    server.put(&path, &back).await.expect(200);
-}
-
-#[tokio::test]
 async fn both_payload_styles_complete_a_distribution() {
     let server = Server::start().await;
     let sent = fixture("payloads/create_distribution.json");
@@ -412,7 +388,7 @@ async fn what_is_no_endpoint_says_so_in_json() {
         (Method::GET, "/API/audiences"),
         (Method::POST, "/api/audiences/x/y/z"),
         (Method::GET, "/api/platforms/x/distributions"),
-        (Method::GET, "/api/platforms/x/credentials"),
+        (Method::GET, "/api/audiences/x/credentials"),
         (Method::GET, "/docs/none.js"),
         (Method::GET, "/docs/..%2f..%2fetc%2fpasswd"),
         (Method::GET, "/api/idempotency?user_id=u"),

@@ -130,12 +130,16 @@ fn cases() -> Vec<Case> {
         case(
             Method::POST,
             "/api/platforms",
-            Some(r#"{"user_id":"u","platform_type":"meta","name":"p","credentials":{"k":"sk-live-9"}}"#),
-            "CREDENTIALS_NOT_SUPPORTED",
+            Some(
+                r#"{"user_id":"u","platform_type":"meta","name":"p","credentials":["sk-live-9"]}"#,
+            ),
+            "INVALID_FIELD",
         )
         .at("/credentials"),
         post(&audience, "IDEMPOTENCY_KEY_REUSED").with(&[("Idempotency-Key", "used")]),
-        post(&audience, "INVALID_PARAMETER").with(&[("Idempotency-Key", "")]).at("/Idempotency-Key"),
+        post(&audience, "INVALID_PARAMETER")
+            .with(&[("Idempotency-Key", "")])
+            .at("/Idempotency-Key"),
     ]
 }
 
@@ -187,7 +191,15 @@ async fn every_wrong_request_gets_its_code_and_changes_nothing() {
         assert_eq!(listed["count"], usize::from(table == "audiences"), "{table}");
     }
     // The others have a test of their own below, or are named as seen elsewhere.
-    let own = ["OVERLOADED", "STORAGE_FULL", "STORAGE_FAILED", "PARTITION_CORRUPT", "TIMEOUT"];
+    let own = [
+        "OVERLOADED",
+        "STORAGE_FULL",
+        "STORAGE_FAILED",
+        "PARTITION_CORRUPT",
+        "TIMEOUT",
+        // In `credentials`.
+        "CREDENTIALS_UNAVAILABLE",
+    ];
     // `auth`, `tokens` and `jwt` have these.
     let access = [
         "UNAUTHENTICATED",

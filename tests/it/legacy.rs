@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use arrow::util::display::{ArrayFormatter, FormatOptions};
 use audience_store::domain::Table;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -87,6 +88,22 @@ async fn assert_all_served(server: &Server) {
     }
 }
 
+/// Checks that the old credentials open, whatever became of their file.
+async fn assert_credentials_open(server: &Server) {
+    let mut opened = 0;
+    for entry in fixture("legacy-tree/expected.json").as_array().expect("list") {
+        let credentials = &entry["record"]["credentials"];
+        let Some(id) = entry["record"]["platform_id"].as_str() else { continue };
+        if entry["table"] == "platforms" && credentials.is_object() {
+            let user = entry["user_id"].as_str().expect("user");
+            let path = format!("/api/platforms/{id}/credentials?user_id={user}");
+            assert_eq!(server.get(&path).await.expect(200)["credentials"], *credentials, "{id}");
+            opened += 1;
+        }
+    }
+    assert!(opened >= 3, "{opened}");
+}
+
 /// Every partition of the old tree: table, user, and a moment in it.
 fn partitions() -> BTreeSet<(String, String, String)> {
     let mut all = BTreeSet::new();
@@ -120,14 +137,38 @@ async fn add_to_all(server: &Server) -> reqwest::Result<()> {
     Ok(())
 }
 
-/// Checks that every byte of the old tree is still somewhere, under its own or another name.
+/// A file's values, column by column, but for credentials, and whether it has any of these.
+fn values(path: &Path) -> (BTreeMap<String, Vec<String>>, bool) {
+    let (mut values, mut secret) = (BTreeMap::<_, Vec<String>>::new(), false);
+    for batch in batches(path) {
+        for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
+            let shown = ArrayFormatter::try_new(column, &FormatOptions::default()).expect("shown");
+            let texts = (0..column.len()).map(|row| shown.value(row).to_string());
+            if field.name() == "credentials" {
+                secret |= texts.into_iter().any(|t| t.contains("api_key") || t.contains(SECRET));
+            } else {
+                values.entry(field.name().clone()).or_default().extend(texts);
+            }
+        }
+    }
+    (values, secret)
+}
+
+/// Checks that every byte of the old tree is still somewhere, under its own or another name; of a
+/// file that was taken over with credentials, every value but these.
 fn assert_nothing_lost(data: &Path) {
     let now: BTreeSet<Vec<u8>> = contents(data).into_values().collect();
     let old = contents(&old_tree());
     let old: Vec<_> = old.into_iter().filter(|(name, _)| name.ends_with(".parquet")).collect();
     assert!(old.len() > 15);
     for (name, bytes) in old {
-        assert!(now.contains(&bytes), "{name} is lost");
+        if now.contains(&bytes) {
+            continue;
+        }
+        let (before, secret) = values(&old_tree().join(&name));
+        assert!(secret, "{name} is lost");
+        let (after, secret) = values(&data.join("legacy").join(&name));
+        assert_eq!((after, secret), (before, false), "{name}");
     }
 }
 
@@ -158,6 +199,9 @@ fn assert_taken_over(data: &Path) {
         }
     }
     assert!(holding(&data.join("log"), SECRET).is_empty(), "credentials in the log");
+    for (name, path) in paths(&data.join("legacy/platforms")) {
+        assert!(!values(&path).1, "credentials in legacy/platforms/{name}");
+    }
 }
 
 #[tokio::test]
@@ -165,6 +209,7 @@ async fn the_old_tree_is_served_taken_over_and_served_again() {
     let (_folder, data) = copied();
     let mut server = Server::over(&data, &NO_CHECKPOINTS).await;
     assert_all_served(&server).await;
+    assert_credentials_open(&server).await;
     let untouched = contents(&data.join("audiences"));
     server.stop().await;
     assert_eq!(contents(&data.join("audiences")), untouched, "reading changes nothing");
@@ -182,6 +227,7 @@ async fn the_old_tree_is_served_taken_over_and_served_again() {
 
     let server = Server::over(&data, &NO_CHECKPOINTS).await;
     assert_all_served(&server).await;
+    assert_credentials_open(&server).await;
     assert_eq!(server.get("/health/ready").await.expect(200)["unreadable_files"], json!([]));
     server.checkpoint().await;
     assert_nothing_lost(&data);
@@ -257,9 +303,11 @@ async fn a_kill_at_any_time_around_the_take_over_keeps_every_row_once() {
         assert_nothing_lost(&data);
         let server = Server::over(&data, &NO_CHECKPOINTS).await;
         assert_all_served(&server).await;
+        assert_credentials_open(&server).await;
         add_to_all(&server).await.expect("answers");
         server.checkpoint().await;
         assert_all_served(&server).await;
+        assert_credentials_open(&server).await;
         assert_taken_over(&data);
         assert_nothing_lost(&data);
         let rows = expected().values().map(Vec::len).sum::<usize>() + partitions().len();

@@ -127,6 +127,7 @@ async fn the_document_has_exactly_the_routes_of_the_contract() {
         add(format!("/api/{one}s/{{{one}_id}}/status"), &["put"]);
     }
     add("/api/audiences/{audience_id}/distributions".to_owned(), &["get"]);
+    add("/api/platforms/{platform_id}/credentials".to_owned(), &["get"]);
     add("/api/users/{user_id}".to_owned(), &["delete"]);
     add("/api/users/{user_id}/summary".to_owned(), &["get"]);
     add("/api/admin/checkpoint".to_owned(), &["post"]);
@@ -200,7 +201,11 @@ async fn reads_answer_with_the_shape_of_their_examples() {
     let document = document(&server).await;
     let mut ids = std::collections::BTreeMap::new();
     for table in ["audiences", "platforms", "distributions"] {
-        ids.insert(table, server.save(table, &smallest(table, "demo_user")).await);
+        let mut body = smallest(table, "demo_user");
+        if table == "platforms" {
+            body["credentials"] = json!({"api_key": "k", "account_id": "1"});
+        }
+        ids.insert(table, server.save(table, &body).await);
     }
     let mut read = 0;
     for (path, _, operation) in operations(&document).into_iter().filter(|(_, m, _)| m == "get") {

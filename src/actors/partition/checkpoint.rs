@@ -14,8 +14,10 @@ use thiserror::Error;
 use super::file::{BaseFile, LegacyFile, StoredSource, blocking};
 use super::rows::Group;
 use crate::actors::shared::Shared;
+use crate::domain::Kind;
 use crate::domain::{Micros, PartitionKey, RecordId, Row};
 use crate::log::{LogFailure, Lsn, ReadPoint};
+use crate::parquet::legacy::redacted;
 use crate::parquet::{
     self, AdoptedFile, Base, Changes, Fetched, FileView, Footer, Options, ParquetError, RangeSource,
 };
@@ -143,8 +145,9 @@ fn expired(
 }
 
 /// Copies a file that is about to be replaced to `legacy/`, under its own name or, where another
-/// file bears that, the next free one. On return the copy survives power loss; a copy that is
-/// there already serves.
+/// file bears that, the next free one: without its plain credentials, which are sealed in the
+/// file that replaces it. On return the copy survives power loss; a copy that is there already
+/// serves, and one that an earlier version left with credentials is replaced.
 ///
 /// # Errors
 /// [`CheckpointError::Storage`] where the copy could not be made.
@@ -153,7 +156,13 @@ pub async fn keep(
     key: &PartitionKey,
     file: &LegacyFile,
 ) -> Result<(), CheckpointError> {
-    let bytes: Bytes = shared.storage.read(&file.path, 0..file.len).await?;
+    let raw: Bytes = shared.storage.read(&file.path, 0..file.len).await?;
+    let bytes = if key.table().spec().index_where(|k| matches!(k, Kind::Sealed)).is_some() {
+        let raw = raw.clone();
+        blocking(move || redacted(raw)).await?
+    } else {
+        raw.clone()
+    };
     let folder = layout::legacy_folder(key);
     for attempt in 0_u32..1000 {
         let name =
@@ -161,9 +170,15 @@ pub async fn keep(
         let Some(path) = folder.listed(&name) else { break };
         match shared.storage.put(&path, bytes.clone(), PutIf::Absent).await {
             Err(StorageError::Conflict) => {
-                let there = shared.storage.head(&path).await?.map_or(0, |m| m.len);
-                if there == file.len && shared.storage.read(&path, 0..there).await? == bytes {
+                let Some(meta) = shared.storage.head(&path).await? else { continue };
+                let there = shared.storage.read(&path, 0..meta.len).await?;
+                if there == bytes {
                     return Ok(());
+                }
+                if there == raw {
+                    let replaced = PutIf::Version(meta.version);
+                    let put = shared.storage.put(&path, bytes, replaced).await;
+                    return put.map(|_| ()).map_err(CheckpointError::from);
                 }
             }
             other => return other.map(|_| ()).map_err(CheckpointError::from),

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::checkpoint;
-use super::credentials::kept_in_legacy;
 use super::fetch::read_group;
 use super::file::{BaseFile, LegacyFile, StoredSource, blocking};
 use super::rows::{Group, GroupRows, Rows};
 use crate::actors::StoreError;
 use crate::actors::shared::Shared;
+use crate::crypto::{Owner, from_legacy};
 use crate::domain::{Month, PartitionKey, Row};
 use crate::log::payload::{self, Op};
 use crate::log::{LogError, Lsn, ReadPoint, Subject};
@@ -232,17 +232,35 @@ async fn merge(
         let plain = |row: Row| LegacyRow { row, credentials: None, owner: None };
         files.push(rows.into_iter().map(plain).collect());
     }
-    let mut rows: Vec<Arc<Row>> = legacy::newest_wins(files).into_iter().map(take_over).collect();
+    let mut rows = take_over(shared, key, legacy::newest_wins(files)).await?;
     rows.sort_by(|a, b| (a.created_at, &b.id).cmp(&(b.created_at, &a.id)));
     Ok(rows.into())
 }
 
-fn take_over(legacy: LegacyRow) -> Arc<Row> {
-    let LegacyRow { row, credentials, .. } = legacy;
-    let Some(plain) = credentials else { return Arc::new(row) };
-    let mut builder = row.edit();
-    builder.set_sealed(Some(kept_in_legacy(&plain)));
-    Arc::new(builder.finish(row.id, row.created_at, row.updated_at, row.version))
+/// The rows with their credentials sealed: nothing plain stays in memory, and what the log or
+/// the next file takes of them is sealed already. On a blocking thread.
+async fn take_over(
+    shared: &Arc<Shared>,
+    key: &PartitionKey,
+    rows: Vec<LegacyRow>,
+) -> Result<Vec<Arc<Row>>, LoadError> {
+    let (key, keys) = (key.clone(), shared.keys.sealer());
+    let runtime = tokio::runtime::Handle::current();
+    blocking(move || {
+        let sealed = rows.into_iter().map(|LegacyRow { row, credentials, .. }| {
+            let Some(plain) = credentials.as_ref().and_then(from_legacy) else {
+                return Ok(Arc::new(row));
+            };
+            let owner = Owner { user: key.user(), table: key.table(), id: &row.id };
+            let sealed = runtime.block_on(keys.seal(&owner, &plain));
+            let sealed = sealed.map_err(|e| LoadError::Io(e.to_string()))?;
+            let mut builder = row.edit();
+            builder.set_sealed(Some(sealed.bytes));
+            Ok(Arc::new(builder.finish(row.id, row.created_at, row.updated_at, row.version)))
+        });
+        sealed.collect()
+    })
+    .await
 }
 
 /// Applies what the log holds past `applied`, and answers the epoch and the LSNs.

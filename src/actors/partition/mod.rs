@@ -6,7 +6,6 @@
 
 mod actor;
 mod checkpoint;
-mod credentials;
 mod fetch;
 mod file;
 mod load;
@@ -17,7 +16,6 @@ mod saving;
 mod scan;
 
 pub use actor::{Exit, Exited, Partition};
-pub use credentials::sealed_view;
 pub use file::StoredSource;
 pub use load::LoadError;
 pub use scan::Scan;

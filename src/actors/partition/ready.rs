@@ -202,6 +202,11 @@ impl Ready {
                 Lookup::Absent => self.reply(write.reply, Err(StoreError::NotFound)),
                 Lookup::Need(need) => Step::Need(need, Work::Write(write)),
             },
+            Change::Reseal { id, .. } => match self.find(&id.clone()) {
+                Lookup::Found(row) => self.reseal(*write, &row),
+                Lookup::Absent => self.reply(write.reply, Err(StoreError::NotFound)),
+                Lookup::Need(need) => Step::Need(need, Work::Write(write)),
+            },
             // A record that is yet to be made is not the one the caller expects.
             Change::Save { mode: SaveMode::Insert, .. }
                 if write.precondition != Precondition::None =>
@@ -233,7 +238,10 @@ impl Ready {
             return Step::Done;
         };
         let fresh = mode == SaveMode::Insert;
-        if let Err(error) = patch.check_create() {
+        if patch.unsealed().is_some() {
+            return self.reply(write.reply, Err(StoreError::Internal));
+        }
+        if let Err(error) = patch.check_insert() {
             return self.reply(write.reply, Err(error.into()));
         }
         let ignored = ignored_on_create(&patch);
@@ -247,6 +255,9 @@ impl Ready {
 
     fn update(&mut self, write: Write, row: &Row, now: Micros) -> Step {
         let Change::Save { patch, names_status, .. } = write.change else { return Step::Done };
+        if patch.unsealed().is_some() {
+            return self.reply(write.reply, Err(StoreError::Internal));
+        }
         let checked = write.precondition.check(row.version);
         if let Err(error) = checked.and_then(|()| Ok(patch.check_update(&row.id)?)) {
             return self.reply(write.reply, Err(error));
@@ -260,6 +271,21 @@ impl Ready {
             ignored: patch.ignored(row),
         };
         self.commit(&next.id.clone(), Some(next), false, written, write.remember, write.reply)
+    }
+
+    fn reseal(&mut self, write: Write, row: &Row) -> Step {
+        let Change::Reseal { id, was, sealed } = write.change else { return Step::Done };
+        let version = row.version;
+        if row.sealed() != Some(&*was) {
+            let late = StoreError::VersionMismatch { current: version };
+            return self.reply(write.reply, Err(late));
+        }
+        let mut next = row.edit();
+        next.set_sealed(Some(sealed.bytes.clone()));
+        let next = next.finish(id.clone(), row.created_at, row.updated_at, version);
+        let written =
+            Written { id: id.clone(), created: false, version, status: None, ignored: Vec::new() };
+        self.commit(&id, Some(next), false, written, write.remember, write.reply)
     }
 
     fn delete(&mut self, write: Write, row: &Row) -> Step {

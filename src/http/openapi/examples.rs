@@ -27,6 +27,7 @@ pub fn create(table: Table) -> Value {
             "user_id": "demo_user",
             "platform_type": "the_trade_desk",
             "name": "My Trade Desk account",
+            "credentials": {"api_key": "the-key", "account_id": "12345"},
             "settings": {"default_match_rate": 0.7, "auto_refresh": true, "refresh_frequency": "weekly"},
         }),
         _ => json!({
@@ -73,6 +74,9 @@ pub fn status(table: Table) -> Value {
 pub fn record(table: Table) -> Value {
     let mut record = create(table);
     let spec = table.spec();
+    if table == Table::Platforms {
+        record["credentials"] = json!({"encrypted": true, "account_id": "12345"});
+    }
     record[spec.id_column()] = json!(format!("{}01970c2f6a007c3e9d7a5b1c2d3e4f50", spec.id_prefix));
     record["created_at"] = json!("2025-05-30T12:00:00.000000Z");
     record["updated_at"] = json!("2025-05-30T12:00:00.000000Z");

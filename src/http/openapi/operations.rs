@@ -67,6 +67,7 @@ pub fn operation(endpoint: &Endpoint, open: bool) -> Value {
         Does::Update(table) => change(table, "Update", &examples::update(table)),
         Does::Status(table) => change(table, "Status", &examples::status(table)),
         Does::Delete(table) => delete(table),
+        Does::Credentials => credentials(),
         Does::OfAudience => of_audience(),
         Does::Summary => summary(),
         Does::Erase => erase(),
@@ -134,7 +135,7 @@ fn name_of(endpoint: &Endpoint) -> String {
 
 fn create(table: Table) -> Value {
     let spec = table.spec();
-    let errors = [ANY, WRITES, BODIES, KEYED, &["CREDENTIALS_NOT_SUPPORTED", "NOT_FOUND"]].concat();
+    let errors = [ANY, WRITES, BODIES, KEYED, &["CREDENTIALS_UNAVAILABLE", "NOT_FOUND"]].concat();
     let made = done(&written(table), "Saved: a new record", &format!("{}Written", spec.title));
     let updated = done(&written(table), "Saved: the id existed", &format!("{}Written", spec.title));
     json!({
@@ -149,7 +150,7 @@ fn create(table: Table) -> Value {
 
 fn change(table: Table, schema: &str, example: &Value) -> Value {
     let spec = table.spec();
-    let errors = [ANY, WRITES, BODIES, KEYED, &["NOT_FOUND", "CREDENTIALS_NOT_SUPPORTED"]].concat();
+    let errors = [ANY, WRITES, BODIES, KEYED, &["NOT_FOUND", "CREDENTIALS_UNAVAILABLE"]].concat();
     let changed = done(&written(table), "Changed", &format!("{}Written", spec.title));
     let summary =
         if schema == "Status" { "Sets the status of" } else { "Changes the fields sent of" };
@@ -242,6 +243,34 @@ fn list(table: Table, summary: &str) -> Value {
         "responses": responses(
             &[("200", content("One page", &schema, &example)), ("304", not_modified())],
             &[ANY, &["INVALID_CURSOR"]].concat(),
+        ),
+    })
+}
+
+fn credentials() -> Value {
+    let example = json!({
+        "success": true,
+        "platform_id": "plat_01970c2f6a007c3e9d7a5b1c2d3e4f50",
+        "credentials": {"api_key": "the-key", "account_id": "12345"},
+    });
+    let schema = json!({
+        "type": "object",
+        "properties": {
+            "success": {"const": true},
+            "platform_id": id(),
+            "credentials": {"description": "As they were sent; null where the platform has none"},
+        },
+        "required": ["success", "platform_id", "credentials"],
+    });
+    json!({
+        "tags": ["platforms"],
+        "summary": "Gives a platform's credentials in the clear",
+        "description": "Each read is in the audit trail. The answer must not be kept: \
+            `Cache-Control: no-store`.",
+        "parameters": [user_query(true)],
+        "responses": responses(
+            &[("200", content("The credentials", &schema, &example))],
+            &[ANY, &["NOT_FOUND", "CREDENTIALS_UNAVAILABLE"]].concat(),
         ),
     })
 }

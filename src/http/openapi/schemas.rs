@@ -79,6 +79,16 @@ fn value(kind: Kind) -> Value {
     }
 }
 
+/// Credentials as they are sent.
+fn secret() -> Value {
+    json!({
+        "type": "object",
+        "writeOnly": true,
+        "description": "Sealed, and never shown in a record. What a read shows in their place \
+            changes nothing when it is sent back; null removes them",
+    })
+}
+
 fn nullable(mut schema: Value) -> Value {
     if let Some(object) = schema.as_object_mut() {
         match object.get("type").cloned() {
@@ -116,10 +126,10 @@ fn record(table: Table) -> Value {
 }
 
 fn input(table: Table, create: bool) -> Value {
-    let taken = |c: &&Column| !matches!(c.kind, Kind::Extra | Kind::Sealed);
+    let taken = |c: &&Column| c.kind != Kind::Extra;
     let columns: Vec<&Column> = table.spec().columns.iter().filter(taken).collect();
     let of = |c: &Column| {
-        let mut schema = value(c.kind);
+        let mut schema = if c.kind == Kind::Sealed { secret() } else { value(c.kind) };
         if c.required && c.kind == Kind::Text {
             schema["minLength"] = json!(1);
             schema["pattern"] = json!("\\S");

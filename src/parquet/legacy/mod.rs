@@ -7,9 +7,10 @@
 //! sets are kept. Text that should be JSON and is not becomes a JSON string; NaN is null.
 //!
 //! `credentials` are plain text in such files. They never get into a row: they are handed out
-//! apart, for the caller to seal.
+//! apart, for the caller to seal. [`redacted`] makes a copy of a file that has them no more.
 
 mod coerce;
+mod redact;
 mod value;
 
 use std::collections::HashMap;
@@ -24,7 +25,9 @@ use self::value::{Value, value_at};
 use super::ParquetError;
 use super::changes::key_of;
 use super::error::guarded;
-use crate::domain::{Cell, Kind, Micros, RecordId, Row, Table, object};
+use crate::domain::{Cell, Kind, Micros, RecordId, Row, Secret, Table, object};
+
+pub use self::redact::{REDACTED, redacted};
 
 /// A row of a legacy file.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,7 +35,7 @@ pub struct LegacyRow {
     /// The row; without its credentials.
     pub row: Row,
     /// What its `credentials` hold, in the clear.
-    pub credentials: Option<String>,
+    pub credentials: Option<Secret>,
     /// What its `user_id` says. The folder's user owns the row; another name here is worth a
     /// look.
     pub owner: Option<String>,
@@ -118,7 +121,10 @@ fn decode_row(
                 None
             }
             Kind::Sealed => {
-                head.credentials = Some(text(&value).into_owned());
+                let plain = text(&value);
+                if plain != REDACTED {
+                    head.credentials = Some(Secret::new(plain.into_owned()));
+                }
                 None
             }
             Kind::CreatedAt => time(&value).or_misfit(|at| head.created_at = Some(at)),
@@ -165,7 +171,7 @@ fn decode_row(
 struct Head {
     id: Option<String>,
     owner: Option<String>,
-    credentials: Option<String>,
+    credentials: Option<Secret>,
     created_at: Option<Micros>,
     updated_at: Option<Micros>,
     version: Option<i64>,

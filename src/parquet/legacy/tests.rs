@@ -69,7 +69,7 @@ fn the_tree_reads_as_expected() {
         let shown = rendered(&row.row, &key.1);
         for (name, value) in entry["record"].as_object().expect("record") {
             if name == "credentials" {
-                let credentials = row.credentials.as_deref().expect("credentials");
+                let credentials = row.credentials.as_ref().expect("credentials").expose();
                 assert_eq!(&serde_json::from_str::<Json>(credentials).expect("json"), value);
             } else {
                 assert_eq!(&shown[name], value, "{key:?} {name}");
@@ -216,4 +216,47 @@ fn the_newest_wins_and_then_the_later_file() {
     ]);
     let names: Vec<_> = rows.iter().map(|r| r.row.text("name").expect("name")).collect();
     assert_eq!(names, ["second", "newest"], "ties of created_at go by id, descending");
+}
+
+#[test]
+fn a_redacted_copy_keeps_everything_but_the_credentials() {
+    let created: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![1_999, -1]));
+    let names: DictionaryArray<Int32Type> = ["one", "two"].into_iter().collect();
+    let secrets: [ArrayRef; 3] = [
+        texts(&[Some("{\"api_key\":\"sk-1\"}"), None]),
+        Arc::new(LargeStringArray::from(vec![Some("{\"api_key\":\"sk-1\"}"), None])),
+        Arc::new(DictionaryArray::<Int32Type>::from_iter([Some("sk-1"), None])),
+    ];
+    for secret in secrets {
+        let columns: Vec<(&str, ArrayRef)> = vec![
+            ("platform_id", texts(&[Some("a"), Some("b")])),
+            ("created_at", Arc::clone(&created)),
+            ("credentials", secret),
+            ("name", Arc::new(names.clone())),
+            ("settings", texts(&[Some("{\"x\":1}"), None])),
+            ("odd", Arc::new(Float64Array::from(vec![0.5, f64::NAN]))),
+            ("nothing", Arc::new(NullArray::new(2))),
+        ];
+        let before = file(columns);
+        let after = redacted(before.clone()).expect("copy");
+        assert_eq!(redacted(before.clone()).expect("copy"), after, "the same file, the same bytes");
+        assert_eq!(redacted(after.clone()).expect("copy"), after, "once is enough");
+        assert!(!after.windows(4).any(|w| w == b"sk-1"));
+        let rows =
+            |bytes: Bytes| decode_legacy(Table::Platforms, bytes, Micros::new(7)).expect("rows");
+        let (before, after) = (rows(before), rows(after));
+        assert!(before[0].credentials.is_some() && after.iter().all(|r| r.credentials.is_none()));
+        let shown = |rows: &[LegacyRow]| rows.iter().map(|r| r.row.clone()).collect::<Vec<_>>();
+        assert_eq!(shown(&before), shown(&after));
+    }
+}
+
+#[test]
+fn a_file_without_credentials_is_its_own_redacted_copy() {
+    for path in parquet_files(Path::new("tests/fixtures/legacy-tree/audiences")) {
+        assert_eq!(redacted(fixture(&path)).expect(&path), fixture(&path));
+    }
+    let none = file(vec![("platform_id", texts(&[Some("a")])), ("credentials", texts(&[None]))]);
+    assert_eq!(redacted(none.clone()).expect("copy"), none);
+    assert!(redacted(Bytes::from_static(b"not parquet")).is_err());
 }

@@ -7,6 +7,7 @@ pub mod identity;
 pub mod python;
 mod raw;
 pub mod rows;
+pub mod secrets;
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -33,6 +34,7 @@ pub struct Server {
     /// Where its data is.
     pub data: PathBuf,
     said: Arc<Mutex<String>>,
+    printed: Arc<Mutex<String>>,
     _folder: Option<TempDir>,
 }
 
@@ -107,12 +109,22 @@ impl Server {
 
     /// A server over `data` as soon as it listens; what it said where it ended instead.
     pub fn listening(data: &Path, args: &[&str]) -> Result<Self, String> {
+        Self::listening_with(data, args, &[])
+    }
+
+    /// The same, with variables in its environment.
+    pub fn listening_with(
+        data: &Path,
+        args: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Result<Self, String> {
         let mut all = vec!["serve", "--data", data.to_str().expect("path")];
         if !args.contains(&"--listen") {
             all.extend(["--listen", "127.0.0.1:0"]);
         }
         all.extend(args);
         let mut command = program(&all);
+        command.envs(environment.iter().copied());
         let mut child =
             command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("program");
         let said = Arc::new(Mutex::new(String::new()));
@@ -126,8 +138,14 @@ impl Server {
         });
         let lines = BufReader::new(child.stdout.take().expect("stdout"));
         let (found, address) = mpsc::channel();
+        let printed = Arc::new(Mutex::new(String::new()));
+        let keeping = Arc::clone(&printed);
         std::thread::spawn(move || {
             for line in lines.lines().map_while(Result::ok) {
+                let mut printed = keeping.lock().expect("printed");
+                printed.push_str(&line);
+                printed.push('\n');
+                drop(printed);
                 if let Some((_, address)) = line.split_once("listening on  http://") {
                     let _ = found.send(address.trim().parse().expect("address"));
                 }
@@ -140,6 +158,7 @@ impl Server {
                 client: Client::builder().timeout(PATIENCE).build().expect("client"),
                 data: data.to_path_buf(),
                 said,
+                printed,
                 _folder: None,
             }),
             Err(_) => {
@@ -184,6 +203,11 @@ impl Server {
     /// What it has written to standard error.
     pub fn said(&self) -> String {
         self.said.lock().expect("said").clone()
+    }
+
+    /// What it has written to standard output.
+    pub fn printed(&self) -> String {
+        self.printed.lock().expect("printed").clone()
     }
 
     /// A number out of `/metrics`, by its name without the prefix.
