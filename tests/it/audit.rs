@@ -161,7 +161,7 @@ async fn a_flood_of_refusals_is_counted_and_neither_fills_the_disk_nor_hides_the
     let listed = events.iter().filter(|e| e["action"] == "denied").count() as u64;
     assert_eq!(listed + not_listed, flood);
     // A burst, and one a second as long as that took.
-    assert!((60..300).contains(&listed), "{listed}");
+    assert!((60..flood / 2).contains(&listed), "{listed}");
     // At the end at the latest it is said how many there were.
     server.stop().await;
     let server = Server::over(&data, &TOKENS).await;
