@@ -113,6 +113,7 @@ const BAD: &[(&str, &str, &str)] = &[
     ("keep-alive", "2h", "out of range"),
     ("drain-timeout", "soon", "not understood"),
     ("data", "a\0b", "not understood"),
+    ("key-ring", "keys/", "not understood"),
     ("sync", "sometimes", "not understood"),
     ("sync", "interval=1m", "out of range"),
     ("checkpoint-interval", "99ms", "out of range"),

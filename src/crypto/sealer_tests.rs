@@ -1,7 +1,9 @@
 //! Sealing and opening, and what version 1 wrote: `tests/fixtures/sealed/`, a ring and columns'
 //! bytes in hex, which every later version reads.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -122,13 +124,16 @@ async fn what_is_on_its_way_holds_its_sealer() {
     assert!(!keys.is_held());
 }
 
+/// A data key and its context.
+type Wrapped = (Key, Vec<u8>);
+
 /// A key service on another machine, as far as its callers can see: it answers later, keeps its
 /// keys, gives out names of what it wrapped, and may be out of reach.
 #[derive(Debug)]
 struct Remote {
     current: KeyId,
-    wrapped: std::sync::Mutex<std::collections::HashMap<Vec<u8>, (Key, Vec<u8>)>>,
-    reachable: std::sync::atomic::AtomicBool,
+    wrapped: Mutex<HashMap<Vec<u8>, Wrapped>>,
+    reachable: AtomicBool,
 }
 
 impl Remote {
@@ -174,7 +179,7 @@ impl KeyService for Remote {
 async fn a_key_service_on_another_machine_can_be_the_ring() {
     let remote = Arc::new(Remote {
         current: KeyId::checked("projects.p.keys.k").expect("id"),
-        wrapped: std::sync::Mutex::default(),
+        wrapped: Mutex::default(),
         reachable: true.into(),
     });
     let keys = Sealer::new(Arc::clone(&remote) as Arc<dyn KeyService>, Arc::new(OsRandom));
