@@ -130,6 +130,7 @@ const BAD: &[(&str, &str, &str)] = &[
     ("audit-file-bytes", "1KiB", "out of range"),
     ("audit-files", "1", "out of range"),
     ("data", "a\0b", "not understood"),
+    ("key-ring", "keys/", "not understood"),
     ("sync", "sometimes", "not understood"),
     ("sync", "interval=1m", "out of range"),
     ("checkpoint-interval", "99ms", "out of range"),

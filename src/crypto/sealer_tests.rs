@@ -1,7 +1,9 @@
 //! Sealing and opening, and what version 1 wrote: `tests/fixtures/sealed/`, a ring and columns'
 //! bytes in hex, which every later version reads.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -120,6 +122,80 @@ async fn what_is_on_its_way_holds_its_sealer() {
     assert!(keys.is_held());
     drop(sealed);
     assert!(!keys.is_held());
+}
+
+/// A data key and its context.
+type Wrapped = (Key, Vec<u8>);
+
+/// A key service on another machine, as far as its callers can see: it answers later, keeps its
+/// keys, gives out names of what it wrapped, and may be out of reach.
+#[derive(Debug)]
+struct Remote {
+    current: KeyId,
+    wrapped: Mutex<HashMap<Vec<u8>, Wrapped>>,
+    reachable: AtomicBool,
+}
+
+impl Remote {
+    async fn reached(&self) -> Result<(), KeyError> {
+        tokio::task::yield_now().await;
+        let reachable = self.reachable.load(Ordering::Relaxed);
+        if reachable { Ok(()) } else { Err(KeyError::Unavailable("no route".to_owned())) }
+    }
+}
+
+#[async_trait::async_trait]
+impl KeyService for Remote {
+    fn current(&self) -> &KeyId {
+        &self.current
+    }
+
+    async fn wrap(&self, _: &KeyId, key: &Key, context: &[u8]) -> Result<Vec<u8>, KeyError> {
+        self.reached().await?;
+        let mut name = vec![0; 400];
+        OsRandom.fill(&mut name);
+        let kept = (key.clone(), context.to_vec());
+        self.wrapped.lock().expect("lock").insert(name.clone(), kept);
+        Ok(name)
+    }
+
+    async fn unwrap(&self, id: &KeyId, wrapped: &[u8], context: &[u8]) -> Result<Key, KeyError> {
+        self.reached().await?;
+        match self.wrapped.lock().expect("lock").get(wrapped) {
+            Some((key, with)) if with == context => Ok(key.clone()),
+            _ => Err(KeyError::Refused(id.clone())),
+        }
+    }
+
+    async fn mac(&self, _: &KeyId, message: &[u8]) -> Result<[u8; 32], KeyError> {
+        self.reached().await?;
+        let mut code = [0; 32];
+        code.iter_mut().zip(message).for_each(|(to, from)| *to = *from);
+        Ok(code)
+    }
+}
+
+#[tokio::test]
+async fn a_key_service_on_another_machine_can_be_the_ring() {
+    let remote = Arc::new(Remote {
+        current: KeyId::checked("projects.p.keys.k").expect("id"),
+        wrapped: Mutex::default(),
+        reachable: true.into(),
+    });
+    let keys = Sealer::new(Arc::clone(&remote) as Arc<dyn KeyService>, Arc::new(OsRandom));
+    let (mine, other) = (Whose::new("u", "p"), Whose::new("u", "q"));
+    let sealed = keys.seal(&mine.owner(), &secret("{\"k\":1}")).await.expect("sealed").bytes;
+    assert_eq!(keys.open(&mine.owner(), &sealed).await.expect("opened").expose(), "{\"k\":1}");
+    let refused = keys.open(&other.owner(), &sealed).await;
+    assert!(matches!(refused, Err(SealError::Key(KeyError::Refused(_)))), "{refused:?}");
+    let print = keys.fingerprint(b"m").await.expect("print");
+    assert_eq!(keys.has_fingerprint(b"m", &print).await, Ok(Some(true)));
+    remote.reachable.store(false, Ordering::Relaxed);
+    let away = |error: &SealError| matches!(error, SealError::Key(KeyError::Unavailable(_)));
+    assert!(keys.open(&mine.owner(), &sealed).await.is_err_and(|e| away(&e)));
+    assert!(keys.seal(&mine.owner(), &secret("{}")).await.is_err_and(|e| away(&e)));
+    assert!(keys.has_fingerprint(b"m", &print).await.is_err_and(|e| away(&e)));
+    assert!(!keys.is_held(), "nothing is on its way");
 }
 
 #[tokio::test]

@@ -246,6 +246,21 @@ async fn a_checkpoint_on_demand_takes_over_what_was_only_read() {
 }
 
 #[tokio::test]
+async fn a_copy_that_was_made_with_credentials_is_replaced_not_joined() {
+    let (_folder, data) = copied();
+    // As an earlier version leaves it that was killed between the copy and the new file.
+    copy_tree(&old_tree().join("platforms"), &data.join("legacy/platforms"));
+    let server = Server::over(&data, &NO_CHECKPOINTS).await;
+    assert_all_served(&server).await;
+    server.checkpoint().await;
+    assert_taken_over(&data);
+    assert_nothing_lost(&data);
+    let names = |root: &Path| paths(root).into_keys().collect::<Vec<_>>();
+    assert_eq!(names(&data.join("legacy/platforms")), names(&old_tree().join("platforms")));
+    assert_credentials_open(&server).await;
+}
+
+#[tokio::test]
 async fn an_old_record_is_updated_and_deleted_like_any_other() {
     let (_folder, data) = copied();
     let mut server = Server::over(&data, &NO_CHECKPOINTS).await;
