@@ -8,10 +8,10 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::Semaphore;
 
-use crate::actors::{Limits, Shared, Unreadable, registry::Registry};
-use crate::cli::{Settings, StoreSettings};
+use crate::actors::{Limits, Shared, Unreadable, registry::Registry, usage::Quotas};
+use crate::cli::{HttpSettings, Settings, StoreSettings};
 use crate::env::{Env, File, OpenMode};
-use crate::http::{self, AppState};
+use crate::http::{self, AppState, Bounds, Certificates, TlsError};
 use crate::log::{Log, LogError, LogOptions, OpenReport, SyncMode};
 use crate::shutdown::{self, Signal};
 use crate::storage::LocalStorage;
@@ -46,6 +46,9 @@ pub enum AppError {
         /// What the system says.
         source: io::Error,
     },
+    /// Certificate or key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The log cannot be opened.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -105,6 +108,7 @@ pub fn open(
         resident_partitions: settings.resident_partitions,
         cache_bytes: usize::try_from(settings.cache_bytes).unwrap_or(usize::MAX),
         // HTTP has a thread a core: half as many for partitions keep both busy.
+        quotas: Quotas { audiences: settings.quota_audiences, bytes: settings.quota_bytes },
         arbiters: if settings.arbiters == 0 { cores.div_ceil(2) } else { settings.arbiters },
     };
     let checkpoints = Arc::new(Semaphore::new(limits.checkpoint_concurrency.max(1)));
@@ -148,14 +152,19 @@ pub async fn serve(
     started: impl FnOnce(std::net::SocketAddr),
 ) -> Result<(), AppError> {
     let sync = settings.store.sync.to_string();
-    let max_body = usize::try_from(settings.http.max_body).unwrap_or(usize::MAX);
-    let state = AppState::starting(max_body, settings.http.request_timeout, &sync);
+    let bounds = Bounds::new(&settings.http, Arc::clone(&env.clock));
+    let state = AppState::starting(bounds, settings.http.request_timeout, &sync);
     let signals = shutdown::signals().map_err(AppError::Server)?;
     // The lock comes first: a second server on the folder must not even listen.
     let held = lock(&env, &settings.store.data)?;
     drop(held);
-    let bound = http::bind(&settings.http, state.clone())
+    let certificates = certificates(&env, &settings.http).await?;
+    let clock = Arc::clone(&env.clock);
+    let bound = http::bind(&settings.http, state.clone(), clock, certificates.as_ref())
         .map_err(|source| AppError::Listen { address: settings.http.listen.to_string(), source })?;
+    if let Some(certificates) = certificates {
+        certificates.keep_current(Arc::clone(&env.fs)).map_err(AppError::Server)?;
+    }
     started(bound.address);
     let serving = actix_web::rt::spawn(bound.server);
     let store_settings = settings.store.clone();
@@ -182,6 +191,17 @@ pub async fn serve(
     drop(opened.lock);
     closed.map_err(AppError::Close)?;
     ended.result.map_err(AppError::Server)
+}
+
+async fn certificates(
+    env: &Env,
+    settings: &HttpSettings,
+) -> Result<Option<Certificates>, AppError> {
+    let Some(files) = settings.tls.clone() else { return Ok(None) };
+    let fs = Arc::clone(&env.fs);
+    let loading =
+        tokio::task::spawn_blocking(move || Certificates::load(fs.as_ref(), &files)).await;
+    Ok(Some(loading.map_err(|e| AppError::Server(io::Error::other(e)))??))
 }
 
 /// Starts the actors over an open store, after finishing what a crash cut short.

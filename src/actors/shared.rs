@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use super::registry::Registry;
-use crate::domain::PartitionKey;
+use super::usage::{Quotas, Usage};
+use crate::domain::{PartitionKey, UserId};
 use crate::env::Env;
 use crate::log::Log;
 use crate::storage::Storage;
@@ -33,6 +34,8 @@ pub struct Limits {
     pub cache_bytes: usize,
     /// Threads that actors run on.
     pub arbiters: usize,
+    /// How much each user may have.
+    pub quotas: Quotas,
 }
 
 /// The parts actors work with.
@@ -54,6 +57,13 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// What a user has, where quotas limit it.
+    #[must_use]
+    pub fn usage(&self, user: &UserId) -> Option<Arc<Usage>> {
+        let quotas = self.limits.quotas;
+        quotas.any().then(|| self.registry.usage(user, quotas))
+    }
+
     /// Monotonic milliseconds, never 0.
     #[must_use]
     pub fn millis(&self) -> u64 {

@@ -26,7 +26,7 @@ pub use config_command::{as_json, as_table, settings_markdown};
 pub use error::{CliError, Problem};
 pub use rules::{LogFormat, Rule, SyncMode};
 pub use run::{run, start_logging};
-pub use settings::{HttpSettings, LoggingSettings, Settings, StoreSettings};
+pub use settings::{HttpSettings, LoggingSettings, Settings, StoreSettings, TlsFiles};
 pub use sources::{CONFIG_ENVIRONMENT, ConfigFile, Entry, Environment, Resolved, Source};
 
 use crate::domain::Micros;

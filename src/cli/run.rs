@@ -60,12 +60,13 @@ pub fn start_logging(settings: &LoggingSettings) {
 fn serve(env: Env, settings: Settings) -> Result<(), String> {
     start_logging(&settings.logging);
     let (data, sync) = (settings.store.data.clone(), settings.store.sync.to_string());
-    let started = move |address| print(&greeting(address, &data, &sync));
+    let scheme = if settings.http.tls.is_some() { "https" } else { "http" };
+    let started = move |address| print(&greeting(scheme, address, &data, &sync));
     let system = actix::System::new();
     system.block_on(app::serve(env, settings, started)).map_err(|e| e.to_string())
 }
 
-fn greeting(address: std::net::SocketAddr, data: &Path, sync: &str) -> String {
+fn greeting(scheme: &str, address: std::net::SocketAddr, data: &Path, sync: &str) -> String {
     let promise = match sync {
         "always" => "every answered write is on disk",
         "off" => "a power loss may take the last writes",
@@ -73,9 +74,9 @@ fn greeting(address: std::net::SocketAddr, data: &Path, sync: &str) -> String {
     };
     let data = std::path::absolute(data).unwrap_or_else(|_| data.to_path_buf());
     format!(
-        "audience-store {version}\n  listening on  http://{address}\n  data in       {data}\n  sync          \
-         {sync} ({promise})\n  documentation http://{address}/docs\n\nsave an audience:\n  curl -s \
-         http://{address}/api/audiences -H 'Content-Type: application/json' -d \
+        "audience-store {version}\n  listening on  {scheme}://{address}\n  data in       {data}\n  sync          \
+         {sync} ({promise})\n  documentation {scheme}://{address}/docs\n\nsave an audience:\n  curl -s \
+         {scheme}://{address}/api/audiences -H 'Content-Type: application/json' -d \
          '{{\"user_id\":\"demo_user\",\"name\":\"Gaming Gen \
          Z\",\"data_type\":\"first_party\",\"selected_variables\":[\"AGE_18_24\"]}}'\n",
         version = env!("CARGO_PKG_VERSION"),

@@ -8,9 +8,10 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 
 use super::json_text::{compact, push_string};
+use super::limits::{InputLimits, Limit, elements};
 use super::object::ObjectFields;
 use super::patch::Patch;
-use super::{Cell, JsonShape, Kind, Micros, RecordId, Table};
+use super::{Cell, JsonShape, Kind, Micros, RecordId, Table, limits};
 
 /// Which rule an input breaks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,6 +22,8 @@ pub enum InputErrorKind {
     Missing,
     /// A field holds what it must not.
     Invalid,
+    /// A field is larger than the server takes.
+    Over(Limit),
     /// Credentials came, and this server cannot seal them.
     Credentials,
 }
@@ -58,11 +61,17 @@ impl InputError {
         }
     }
 
+    /// A field that passes a limit.
+    #[must_use]
+    pub fn over(limit: Limit, field: &str, rule: impl std::fmt::Display) -> Self {
+        Self { kind: InputErrorKind::Over(limit), ..Self::invalid(field, rule) }
+    }
+
     /// A record that grew larger than one may be.
     #[must_use]
     pub fn too_large() -> Self {
         Self {
-            kind: InputErrorKind::Invalid,
+            kind: InputErrorKind::Over(Limit::Record),
             message: "The record would be too large".to_owned(),
             pointer: String::new(),
         }
@@ -82,16 +91,21 @@ fn pointer_to(field: &str) -> String {
 pub struct Body<'a> {
     fields: ObjectFields<'a>,
     bytes: usize,
+    limits: InputLimits,
 }
 
 impl<'a> Body<'a> {
     /// Parses a body: one JSON object, each field at most once.
     ///
     /// # Errors
-    /// [`InputErrorKind::Malformed`] otherwise.
-    pub fn parse(bytes: &'a [u8]) -> Result<Self, InputError> {
+    /// [`InputErrorKind::Malformed`] otherwise; [`InputErrorKind::Over`] for one that nests too
+    /// deep or holds too many values, before anything is made of it.
+    pub fn parse(bytes: &'a [u8], limits: &InputLimits) -> Result<Self, InputError> {
         let text = std::str::from_utf8(bytes)
             .map_err(|_| InputError::malformed("The body is not UTF-8"))?;
+        if text.trim_start().starts_with('{') {
+            limits.scan(bytes).map_err(|over| exceeded(&over, limits))?;
+        }
         let fields: ObjectFields<'_> = serde_json::from_str(text).map_err(|e| {
             InputError::malformed(format!(
                 "The body is not a JSON object (line {}, column {})",
@@ -109,7 +123,7 @@ impl<'a> Body<'a> {
                 });
             }
         }
-        Ok(Self { fields, bytes: bytes.len() })
+        Ok(Self { fields, bytes: bytes.len(), limits: *limits })
     }
 
     /// A top-level text field; `None` where it is absent or null.
@@ -129,7 +143,7 @@ impl<'a> Body<'a> {
     /// The first field that breaks a rule.
     pub fn patch(&self, table: Table) -> Result<Patch, InputError> {
         let spec = table.spec();
-        let mut patch = Patch::new(table, self.bytes);
+        let mut patch = Patch::new(table, self.bytes, self.limits);
         let mut extra: Vec<(&str, &RawValue)> = Vec::new();
         for (name, value) in &self.fields.0 {
             match spec.column(name).filter(|(_, c)| c.kind != Kind::Extra) {
@@ -140,9 +154,26 @@ impl<'a> Body<'a> {
         if let (false, Some(index)) =
             (extra.is_empty(), spec.index_where(|k| matches!(k, Kind::Extra)))
         {
-            patch.set_written(index, |out| write_extra(&extra, out))?;
+            let limit = self.limits.extra;
+            patch.set_written(index, |out| write_extra(&extra, limit, out))?;
         }
         Ok(patch)
+    }
+}
+
+fn exceeded(over: &limits::Exceeded<'_>, limits: &InputLimits) -> InputError {
+    let field = over.field.and_then(|name| serde_json::from_slice::<String>(name).ok());
+    let rule = match over.limit {
+        Limit::Depth => format!("is nested deeper than {} levels", limits.depth),
+        _ => format!("makes the body hold more than {} values", limits.nodes),
+    };
+    match field {
+        Some(field) => InputError::over(over.limit, &field, rule),
+        None => InputError {
+            kind: InputErrorKind::Over(over.limit),
+            message: format!("The body holds more than {} values", limits.nodes),
+            pointer: String::new(),
+        },
     }
 }
 
@@ -201,7 +232,7 @@ fn set_value(
         Kind::Int64 => patch.set(index, Cell::Int(parse_int(name, value)?)),
         Kind::Double => patch.set(index, Cell::Double(parse_double(name, value)?)),
         Kind::TextList { numbers } => {
-            check_list(name, value, numbers)?;
+            check_list(name, value, numbers, patch.limits().list)?;
             patch.set_written(index, |out| write_compact(name, value, out))?;
         }
         Kind::Json(shape) => {
@@ -215,9 +246,41 @@ fn set_value(
             if let Some(rule) = rule {
                 return Err(InputError::invalid(name, rule));
             }
+            if shape == JsonShape::Array {
+                check_count(name, elements(value.get()), patch.limits().list)?;
+            }
             patch.set_written(index, |out| write_compact(name, value, out))?;
         }
-        _ => patch.set(index, Cell::Text(&parse_text(name, value)?)),
+        _ => {
+            let text = parse_text(name, value)?;
+            check_length(name, &text, patch.limits())?;
+            patch.set(index, Cell::Text(&text));
+        }
+    }
+    Ok(())
+}
+
+/// Checks the length of a text column's value.
+///
+/// # Errors
+/// [`InputErrorKind::Over`] where it is too long.
+pub(super) fn check_length(
+    name: &str,
+    text: &str,
+    limits: &InputLimits,
+) -> Result<(), InputError> {
+    let prose = matches!(name, "description" | "original_query" | "error_message");
+    let (limit, most) = if prose { (Limit::Text, limits.text) } else { (Limit::Name, limits.name) };
+    if text.len() > most {
+        return Err(InputError::over(limit, name, format!("must be at most {most} bytes")));
+    }
+    Ok(())
+}
+
+fn check_count(name: &str, count: usize, most: usize) -> Result<(), InputError> {
+    if count > most {
+        let rule = format!("must have at most {most} elements");
+        return Err(InputError::over(Limit::List, name, rule));
     }
     Ok(())
 }
@@ -226,15 +289,32 @@ fn write_compact(name: &str, value: &RawValue, out: &mut String) -> Result<(), I
     compact(value.get(), out).map_err(|e| InputError::invalid(name, e))
 }
 
-fn write_extra(fields: &[(&str, &RawValue)], out: &mut String) -> Result<(), InputError> {
+fn write_extra(
+    fields: &[(&str, &RawValue)],
+    most: usize,
+    out: &mut String,
+) -> Result<(), InputError> {
+    let begin = out.len();
     for (index, (name, value)) in fields.iter().enumerate() {
         out.push(if index == 0 { '{' } else { ',' });
         push_string(name, out);
         out.push(':');
         write_compact(name, value, out)?;
+        if out.len() - begin >= most {
+            return Err(unknown_fields_too_large(most));
+        }
     }
     out.push('}');
     Ok(())
+}
+
+/// The refusal of fields that the table does not know and that are too large together.
+pub(super) fn unknown_fields_too_large(most: usize) -> InputError {
+    InputError {
+        kind: InputErrorKind::Over(Limit::Extra),
+        message: format!("Fields that the table does not know may take {most} bytes together"),
+        pointer: String::new(),
+    }
 }
 
 fn parse_text<'a>(name: &str, value: &'a RawValue) -> Result<Cow<'a, str>, InputError> {
@@ -289,11 +369,17 @@ pub(super) fn parse_double(name: &str, value: &RawValue) -> Result<f64, InputErr
         .ok_or_else(|| InputError::invalid(name, "must be a number"))
 }
 
-fn check_list(name: &str, value: &RawValue, numbers: bool) -> Result<(), InputError> {
+fn check_list(
+    name: &str,
+    value: &RawValue,
+    numbers: bool,
+    most: usize,
+) -> Result<(), InputError> {
     let rule =
         if numbers { "must be a list of texts or numbers" } else { "must be a list of texts" };
     let elements: Vec<&RawValue> =
         serde_json::from_str(value.get()).map_err(|_| InputError::invalid(name, rule))?;
+    check_count(name, elements.len(), most)?;
     for (index, element) in elements.iter().enumerate() {
         let fits = match element.get().as_bytes().first() {
             Some(b'"') => true,
@@ -312,7 +398,8 @@ fn check_list(name: &str, value: &RawValue, numbers: bool) -> Result<(), InputEr
 /// A patch's row for tests.
 #[cfg(test)]
 pub(crate) fn row_of(table: Table, body: &str) -> super::Row {
-    let patch = Body::parse(body.as_bytes()).expect("body").patch(table).expect("patch");
+    let limits = InputLimits::default();
+    let patch = Body::parse(body.as_bytes(), &limits).expect("body").patch(table).expect("patch");
     let id = patch.id.clone().unwrap_or(RecordId::checked("x").expect("id"));
     let at = patch.created_at.unwrap_or_default();
     patch.created(id, at, at)

@@ -8,7 +8,7 @@ use super::conditional::{if_match, version_tag};
 use super::error::ApiError;
 use super::params::Params;
 use super::state::AppState;
-use super::{body, idempotent};
+use super::{body, edge, idempotent};
 use crate::auth::claimed;
 use crate::domain::input::Body;
 use crate::domain::{RecordId, Table, UserId};
@@ -27,7 +27,7 @@ pub async fn create(
     let table = table.into_inner();
     let bytes = body::read(&req, &mut payload, &state).await?;
     let store = state.store()?;
-    let parsed = Body::parse(&bytes)?;
+    let parsed = Body::parse(&bytes, &state.bounds.input)?;
     let user = user_of(&req, Some(&parsed))?;
     let patch = parsed.patch(table)?;
     patch.check_create()?;
@@ -75,7 +75,7 @@ async fn modify(
 ) -> Result<HttpResponse, ApiError> {
     let bytes = body::read(&req, &mut payload, &state).await?;
     let store = state.store()?;
-    let sent = Body::parse(&bytes)?;
+    let sent = Body::parse(&bytes, &state.bounds.input)?;
     let user = user_of(&req, Some(&sent))?;
     let id = record_id(table, &path)?;
     let fields = sent.patch(table)?;
@@ -102,7 +102,7 @@ pub async fn delete(
     let table = table.into_inner();
     let bytes = body::read(&req, &mut payload, &state).await?;
     let store = state.store()?;
-    let parsed = if bytes.is_empty() { None } else { Some(Body::parse(&bytes)?) };
+    let parsed = if bytes.is_empty() { None } else { Some(Body::parse(&bytes, &state.bounds.input)?) };
     let user = user_of(&req, parsed.as_ref())?;
     let id = record_id(table, &path)?;
     let precondition = if_match(&req)?;
@@ -154,24 +154,28 @@ pub async fn read(
 /// The user a request names in its query, its body or both.
 ///
 /// # Errors
-/// 400 where it names none, 403 where it names two.
+/// 400 where it names none, 403 where it names two, 429 where the user asks too often.
 pub fn user_of(req: &HttpRequest, body: Option<&Body<'_>>) -> Result<UserId, ApiError> {
     let params = Params::parse(req.query_string())?;
     let named = match body {
         Some(body) => body.text("user_id")?,
         None => None,
     };
-    Ok(claimed(&[params.get("user_id")?, named.as_deref()])?)
+    let user = claimed(&[params.get("user_id")?, named.as_deref()])?;
+    edge::admit(req, &user)?;
+    Ok(user)
 }
 
 /// The parameters of a request without a body, and the user that its path, its query or both
 /// name.
 ///
 /// # Errors
-/// 400 where it names none or its query is malformed, 403 where it names two.
+/// 400 where it names none or its query is malformed, 403 where it names two, 429 where the user
+/// asks too often.
 pub fn reader_of(req: &HttpRequest, path: Option<&str>) -> Result<(Params, UserId), ApiError> {
     let params = Params::parse(req.query_string())?;
     let user = claimed(&[path, params.get("user_id")?])?;
+    edge::admit(req, &user)?;
     Ok((params, user))
 }
 

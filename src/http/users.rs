@@ -1,11 +1,12 @@
 //! A user as a whole: summary and erasure.
 
-use actix_web::web::{Data, Path};
+use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 
 use super::answer::{json as answer, listing};
 use super::error::ApiError;
+use super::params::path_segment;
 use super::records::{in_time, reader_of};
 use super::state::AppState;
 use crate::domain::Table;
@@ -17,17 +18,21 @@ use crate::store::Summary;
 /// What is wrong with the request, or keeps the store from reading.
 pub async fn summary(
     req: HttpRequest,
-    path: Path<String>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, ApiError> {
     let store = state.store()?;
-    let (_, user) = reader_of(&req, Some(&path))?;
+    let (_, user) = reader_of(&req, Some(&path_user(&req)?))?;
     in_time(&state, async {
         let make = async { Ok::<_, ApiError>(shown(&store.summary(&user).await?).to_string()) };
         let found = store.cached(&user, "summary".to_owned(), &Table::PUBLIC, make).await?;
         listing(&req, &found)
     })
     .await
+}
+
+/// The user id in `/api/users/{user_id}…`, as it was sent.
+fn path_user(req: &HttpRequest) -> Result<String, ApiError> {
+    path_segment(req, 2, "user_id")
 }
 
 fn shown(summary: &Summary) -> Value {
@@ -60,11 +65,10 @@ fn shown(summary: &Summary) -> Value {
 /// What is wrong with the request, or keeps the store from erasing.
 pub async fn erase(
     req: HttpRequest,
-    path: Path<String>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, ApiError> {
     let store = state.store()?;
-    let (_, user) = reader_of(&req, Some(&path))?;
+    let (_, user) = reader_of(&req, Some(&path_user(&req)?))?;
     // An erasure goes on when its client goes away.
     let store = store.clone();
     let erased = actix_web::rt::spawn(async move { store.erase(&user).await });

@@ -13,6 +13,7 @@ mod maintain;
 mod record;
 mod summary;
 mod survey;
+mod usage;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use actix::{Actor, Addr};
 pub use crate::actors::StoreError;
 pub use crate::actors::listing_cache::{CacheCounts, Listing};
 pub use crate::actors::messages::{Precondition, Written};
+pub use crate::actors::usage::Quota;
 pub use erase::Erased;
 pub use keyed::{Begun, KeyedRequest, Pending, Remembered};
 pub use list::{ListRequest, Page};

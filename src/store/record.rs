@@ -23,6 +23,7 @@ impl Store {
         precondition: Precondition,
         remember: Option<Remember>,
     ) -> Result<Written, StoreError> {
+        let _counted = self.counted(user).await?;
         let table = patch.table();
         let created_at = patch.created_at.unwrap_or_else(|| self.shared.env.clock.now());
         let key = PartitionKey::holding(user, table, created_at).ok_or(StoreError::Internal)?;
@@ -66,6 +67,7 @@ impl Store {
         names_status: bool,
         remember: Option<Remember>,
     ) -> Result<Written, StoreError> {
+        let _counted = self.counted(user).await?;
         let table = patch.table();
         let change = Change::Save {
             id: id.clone(),

@@ -9,6 +9,7 @@ mod checkpoint;
 mod credentials;
 mod fetch;
 mod file;
+mod holdings;
 mod load;
 mod overlay;
 mod ready;

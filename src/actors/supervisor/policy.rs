@@ -81,6 +81,7 @@ mod tests {
 
     fn limits() -> Limits {
         Limits {
+            quotas: crate::actors::usage::Quotas::default(),
             mailbox: 16,
             checkpoint_interval: Duration::from_secs(5),
             checkpoint_bytes: 1000,

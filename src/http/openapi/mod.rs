@@ -7,12 +7,14 @@ mod schemas;
 
 use std::sync::{Arc, OnceLock};
 
+use actix_web::http::header::CONTENT_SECURITY_POLICY;
 use actix_web::web::{Bytes, Path};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use serde_json::{Map, Value, json};
 
 use super::answer::json as answer;
 use super::error::ApiError;
+use super::headers::PAGE_POLICY;
 use super::routes::{Does, endpoints};
 
 /// `GET /api/openapi.json`
@@ -33,6 +35,7 @@ pub async fn docs_file(req: HttpRequest, file: Path<String>) -> HttpResponse {
     match utoipa_swagger_ui::serve(file, config) {
         Ok(Some(found)) => {
             let mut response = HttpResponse::Ok();
+            response.insert_header((CONTENT_SECURITY_POLICY, PAGE_POLICY));
             response.content_type(found.content_type).body(found.bytes.into_owned())
         }
         Ok(None) => ApiError::no_route().error_response(),

@@ -29,8 +29,13 @@ const ANY: &[&str] = &[
     "INVALID_FIELD",
     "INVALID_PARAMETER",
     "USER_MISMATCH",
+    "RATE_LIMITED",
+    "MALFORMED_REQUEST",
+    "REQUEST_TIMEOUT",
+    "HEADERS_TOO_LARGE",
 ];
-const WRITES: &[&str] = &["STORAGE_FULL", "LOG_FAILED", "VERSION_MISMATCH"];
+const WRITES: &[&str] = &["STORAGE_FULL", "LOG_FAILED", "VERSION_MISMATCH", "CROSS_SITE"];
+const GROWS: &[&str] = &["QUOTA_EXCEEDED"];
 const BODIES: &[&str] = &["MALFORMED_JSON", "PAYLOAD_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE"];
 const KEYED: &[&str] = &["IDEMPOTENCY_KEY_REUSED"];
 
@@ -81,7 +86,8 @@ fn name_of(endpoint: &Endpoint) -> String {
 
 fn create(table: Table) -> Value {
     let spec = table.spec();
-    let errors = [ANY, WRITES, BODIES, KEYED, &["CREDENTIALS_NOT_SUPPORTED", "NOT_FOUND"]].concat();
+    let own = &["CREDENTIALS_NOT_SUPPORTED", "NOT_FOUND"];
+    let errors = [ANY, WRITES, GROWS, BODIES, KEYED, own].concat();
     let made = done(&written(table), "Saved: a new record", &format!("{}Written", spec.title));
     let updated = done(&written(table), "Saved: the id existed", &format!("{}Written", spec.title));
     json!({
@@ -96,7 +102,8 @@ fn create(table: Table) -> Value {
 
 fn change(table: Table, schema: &str, example: &Value) -> Value {
     let spec = table.spec();
-    let errors = [ANY, WRITES, BODIES, KEYED, &["NOT_FOUND", "CREDENTIALS_NOT_SUPPORTED"]].concat();
+    let own = &["NOT_FOUND", "CREDENTIALS_NOT_SUPPORTED"];
+    let errors = [ANY, WRITES, GROWS, BODIES, KEYED, own].concat();
     let changed = done(&written(table), "Changed", &format!("{}Written", spec.title));
     let summary =
         if schema == "Status" { "Sets the status of" } else { "Changes the fields sent of" };
