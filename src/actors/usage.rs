@@ -165,8 +165,7 @@ mod tests {
     #[test]
     fn bytes_of_all_tables_count_and_other_rows_do_not() {
         let usage = Usage::new(Quotas { audiences: 1, bytes: 100 });
-        let platforms =
-            PartitionKey::whole(&UserId::checked("u").expect("user"), Table::Platforms);
+        let platforms = PartitionKey::whole(&UserId::checked("u").expect("user"), Table::Platforms);
         assert_eq!(usage.grow(&platforms, held(1, 60)), Ok(()));
         assert_eq!(usage.grow(&platforms, held(1, 40)), Ok(()));
         assert_eq!(usage.grow(&month(1), held(1, 1)), Err(Quota::Bytes(100)));

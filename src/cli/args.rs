@@ -200,7 +200,8 @@ impl<S: Scoped> Args for Flags<S> {
         );
         for setting in in_scope(S::SCOPE) {
             let about = setting.about();
-            let origin = format!("[default: {}] [env: {}]", about.shown_default(), about.environment());
+            let origin =
+                format!("[default: {}] [env: {}]", about.shown_default(), about.environment());
             let help = about.help;
             let action = if setting.repeats() { ArgAction::Append } else { ArgAction::Set };
             command = command.arg(

@@ -42,6 +42,8 @@ pub struct HttpSettings {
     pub body_timeout: Duration,
     /// How long reading an answer may take, beyond what its size allows.
     pub write_timeout: Duration,
+    /// Bytes of an answer that allow a second more.
+    pub min_rate: u64,
     /// Largest request body, in bytes.
     pub max_body: u64,
     /// What a body may hold.
@@ -125,6 +127,7 @@ impl Settings {
                 header_timeout: resolved.get(&table::HEADER_TIMEOUT)?,
                 body_timeout: resolved.get(&table::BODY_TIMEOUT)?,
                 write_timeout: resolved.get(&table::WRITE_TIMEOUT)?,
+                min_rate: resolved.get(&table::MIN_RATE)?,
                 max_body: resolved.get(&table::MAX_BODY)?,
                 input: input(resolved)?,
                 rate_limit: resolved.get(&table::RATE_LIMIT)?,
@@ -156,8 +159,7 @@ fn tls(resolved: &Resolved) -> Result<Option<TlsFiles>, CliError> {
         (None, None) => Ok(None),
         (cert, _) => {
             let (given, missing) = (&table::TLS_CERT, &table::TLS_KEY);
-            let (given, missing) =
-                if cert.is_some() { (given, missing) } else { (missing, given) };
+            let (given, missing) = if cert.is_some() { (given, missing) } else { (missing, given) };
             Err(CliError::Settings(vec![together(resolved, given, missing, "goes together with")]))
         }
     }

@@ -189,7 +189,9 @@ settings! {
         millis(100, 10 * MINUTE), "How long the body of a request may take to arrive";
     WRITE_TIMEOUT: DurationRule = "write-timeout", Network, Serve, "DURATION", "30s",
         millis(100, 10 * MINUTE),
-        "How long a client may take to read an answer, and a second more for each 4 KiB of it";
+        "How long a client may take to read an answer, beyond what min-rate gives it";
+    MIN_RATE: SizeRule = "min-rate", Network, Serve, "SIZE", "4KiB", size(1, GIB),
+        "Bytes of an answer for which a client gets a second more than write-timeout";
     DRAIN_TIMEOUT: DurationRule = "drain-timeout", Network, Serve, "DURATION", "30s",
         millis(SECOND, HOUR), "How long a shutdown waits for requests under way";
     TLS_CERT: FileRule = "tls-cert", Network, Serve, "FILE", "", FileRule,

@@ -127,6 +127,7 @@ const BAD: &[(&str, &str, &str)] = &[
     ("header-timeout", "1ms", "out of range"),
     ("body-timeout", "30", "the unit is missing"),
     ("write-timeout", "11m", "out of range"),
+    ("min-rate", "0", "out of range"),
     ("tls-cert", "a\0b", "not understood"),
     ("tls-key", "a\0b", "not understood"),
     ("cors-origin", "*", "would let every page in"),

@@ -264,11 +264,7 @@ fn set_value(
 ///
 /// # Errors
 /// [`InputErrorKind::Over`] where it is too long.
-pub(super) fn check_length(
-    name: &str,
-    text: &str,
-    limits: &InputLimits,
-) -> Result<(), InputError> {
+pub(super) fn check_length(name: &str, text: &str, limits: &InputLimits) -> Result<(), InputError> {
     let prose = matches!(name, "description" | "original_query" | "error_message");
     let (limit, most) = if prose { (Limit::Text, limits.text) } else { (Limit::Name, limits.name) };
     if text.len() > most {
@@ -369,12 +365,7 @@ pub(super) fn parse_double(name: &str, value: &RawValue) -> Result<f64, InputErr
         .ok_or_else(|| InputError::invalid(name, "must be a number"))
 }
 
-fn check_list(
-    name: &str,
-    value: &RawValue,
-    numbers: bool,
-    most: usize,
-) -> Result<(), InputError> {
+fn check_list(name: &str, value: &RawValue, numbers: bool, most: usize) -> Result<(), InputError> {
     let rule =
         if numbers { "must be a list of texts or numbers" } else { "must be a list of texts" };
     let elements: Vec<&RawValue> =

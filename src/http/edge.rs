@@ -130,7 +130,8 @@ fn tell(standing: Standing, headers: &mut HeaderMap) {
 /// clients send no `Sec-Fetch-Site`.
 fn is_cross_site(method: &Method, headers: &HeaderMap, origins: &[String]) -> bool {
     let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
-    if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) || site != Some(b"cross-site")
+    if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+        || site != Some(b"cross-site")
     {
         return false;
     }

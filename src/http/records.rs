@@ -102,7 +102,8 @@ pub async fn delete(
     let table = table.into_inner();
     let bytes = body::read(&req, &mut payload, &state).await?;
     let store = state.store()?;
-    let parsed = if bytes.is_empty() { None } else { Some(Body::parse(&bytes, &state.bounds.input)?) };
+    let parsed =
+        if bytes.is_empty() { None } else { Some(Body::parse(&bytes, &state.bounds.input)?) };
     let user = user_of(&req, parsed.as_ref())?;
     let id = record_id(table, &path)?;
     let precondition = if_match(&req)?;
@@ -195,5 +196,25 @@ pub async fn in_time<T>(
     state: &AppState,
     work: impl Future<Output = Result<T, ApiError>>,
 ) -> Result<T, ApiError> {
-    tokio::time::timeout(state.timeout, work).await.unwrap_or_else(|_| Err(body::too_slow()))
+    within(state.timeout, work).await
+}
+
+async fn within<T>(
+    time: std::time::Duration,
+    work: impl Future<Output = Result<T, ApiError>>,
+) -> Result<T, ApiError> {
+    tokio::time::timeout(time, work).await.unwrap_or_else(|_| Err(body::too_slow()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[actix_web::test]
+    async fn work_without_end_is_answered_with_what_is_not_known() {
+        let work = std::future::pending::<Result<(), ApiError>>();
+        let error = within(std::time::Duration::from_millis(1), work).await.expect_err("no end");
+        assert_eq!((error.status().as_u16(), error.retry_seconds()), (503, Some(1)));
+        assert!(error.to_string().starts_with("TIMEOUT: "), "{error}");
+    }
 }

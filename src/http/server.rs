@@ -8,10 +8,14 @@ use std::time::Duration;
 
 use actix_cors::Cors;
 use actix_http::{HttpService, Protocol};
-use actix_service::{IntoServiceFactory, ServiceFactory, ServiceFactoryExt, fn_service, map_config};
+use actix_service::{
+    IntoServiceFactory, ServiceFactory, ServiceFactoryExt, fn_service, map_config,
+};
 use actix_web::body::BoxBody;
 use actix_web::dev::{AppConfig, Server, ServerHandle, ServiceRequest, ServiceResponse};
-use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderName, IF_MATCH, RETRY_AFTER};
+use actix_web::http::header::{
+    AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderName, IF_MATCH, RETRY_AFTER,
+};
 use actix_web::middleware::{Compress, Condition, Next, from_fn};
 use actix_web::web::Data;
 use actix_web::{App, Error};
@@ -62,7 +66,12 @@ pub fn bind(
         admission: Arc::clone(&state.bounds.admission),
         goodbyes: Arc::new(Semaphore::new(MOST_GOODBYES)),
         refusals: Arc::clone(&state.bounds.refusals),
-        pace: Pace { head: settings.header_timeout, write: settings.write_timeout, clock },
+        pace: Pace {
+            head: settings.header_timeout,
+            write: settings.write_timeout,
+            rate: settings.min_rate,
+            clock,
+        },
         tls: certificates.map(Certificates::acceptor),
     };
     let builder = Server::build();
@@ -136,7 +145,13 @@ fn cors(origins: &[String]) -> Cors {
     const KEY: HeaderName = HeaderName::from_static("idempotency-key");
     let cors = Cors::default()
         .allowed_methods(["GET", "HEAD", "POST", "PUT", "DELETE"])
-        .allowed_headers([AUTHORIZATION, CONTENT_TYPE, IF_MATCH, actix_web::http::header::IF_NONE_MATCH, KEY])
+        .allowed_headers([
+            AUTHORIZATION,
+            CONTENT_TYPE,
+            IF_MATCH,
+            actix_web::http::header::IF_NONE_MATCH,
+            KEY,
+        ])
         .expose_headers([
             ETAG,
             RETRY_AFTER,
@@ -160,10 +175,7 @@ struct Door {
 
 impl Door {
     /// Lets a connection in, or ends it.
-    async fn open(
-        &self,
-        stream: TcpStream,
-    ) -> Result<(Guarded, Protocol, Option<SocketAddr>), ()> {
+    async fn open(&self, stream: TcpStream) -> Result<(Guarded, Protocol, Option<SocketAddr>), ()> {
         let Some(place) = self.admission.enter() else {
             self.refusals.count(Refusal::Connections);
             return self.turn_away(stream).await;

@@ -16,10 +16,7 @@ use crate::store::Summary;
 ///
 /// # Errors
 /// What is wrong with the request, or keeps the store from reading.
-pub async fn summary(
-    req: HttpRequest,
-    state: Data<AppState>,
-) -> Result<HttpResponse, ApiError> {
+pub async fn summary(req: HttpRequest, state: Data<AppState>) -> Result<HttpResponse, ApiError> {
     let store = state.store()?;
     let (_, user) = reader_of(&req, Some(&path_user(&req)?))?;
     in_time(&state, async {
@@ -63,10 +60,7 @@ fn shown(summary: &Summary) -> Value {
 ///
 /// # Errors
 /// What is wrong with the request, or keeps the store from erasing.
-pub async fn erase(
-    req: HttpRequest,
-    state: Data<AppState>,
-) -> Result<HttpResponse, ApiError> {
+pub async fn erase(req: HttpRequest, state: Data<AppState>) -> Result<HttpResponse, ApiError> {
     let store = state.store()?;
     let (_, user) = reader_of(&req, Some(&path_user(&req)?))?;
     // An erasure goes on when its client goes away.

@@ -38,12 +38,14 @@ impl Store {
                 match held {
                     Some(held) => usage.found(&key, held),
                     // It says so itself, once it is loaded.
-                    None => match self.door.ask_again(&key, |reply| Work::Weigh { reply }).await.result
-                    {
-                        // Other months must not stand still for one that cannot be read.
-                        Err(StoreError::PartitionCorrupt) => usage.found(&key, Held::default()),
-                        other => other?,
-                    },
+                    None => {
+                        match self.door.ask_again(&key, |reply| Work::Weigh { reply }).await.result
+                        {
+                            // Other months must not stand still for one that cannot be read.
+                            Err(StoreError::PartitionCorrupt) => usage.found(&key, Held::default()),
+                            other => other?,
+                        }
+                    }
                 }
             }
         }

@@ -7,6 +7,8 @@
 //! - `isolation`: users apart; `idempotency`: repeats, also across a restart;
 //! - `openapi`: the document says what is true; `compression`: what goes over the wire;
 //! - `legacy`: the Python service's files; `readers`: DuckDB, Polars, pandas, pyarrow;
+//! - `limits`: sizes and rates at the limit and past it; `quotas`: what a user may have; `slow`: slow
+//!   clients and many connections; `transport`: TLS, headers, CORS;
 //! - `crash`: kill -9 under writers; `lifecycle`: start, lock, signals, recovery, damage;
 //! - `docs`: the documentation; `claims`: what the README says and no other module is about;
 //! - `cli`: the commands; `architecture`: who may use what in `src/`.
@@ -29,10 +31,14 @@ mod isolation;
 mod large;
 mod legacy;
 mod lifecycle;
+mod limits;
 mod lists;
 mod openapi;
 mod pages;
+mod quotas;
 mod random_bodies;
 mod readers;
 mod saving;
+mod slow;
 mod support;
+mod transport;

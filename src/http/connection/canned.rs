@@ -81,9 +81,9 @@ pub fn bodiless(written: &[u8]) -> Option<(usize, ApiError, Refusal)> {
         }
         _ => return None,
     };
-    lines.any(|line| line.eq_ignore_ascii_case("content-length: 0")).then_some((
-        begin, error, refusal,
-    ))
+    lines
+        .any(|line| line.eq_ignore_ascii_case("content-length: 0"))
+        .then_some((begin, error, refusal))
 }
 
 #[cfg(test)]
@@ -105,7 +105,9 @@ mod tests {
     fn only_a_bodiless_error_at_the_end_is_replaced() {
         let ours = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
         let theirs = "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-        let found = |text: &str| bodiless(text.as_bytes()).map(|(at, error, _)| (at, error.status().as_u16()));
+        let found = |text: &str| {
+            bodiless(text.as_bytes()).map(|(at, error, _)| (at, error.status().as_u16()))
+        };
         assert_eq!(found(theirs), Some((0, 400)));
         assert_eq!(found(&format!("{ours}{theirs}")), Some((ours.len(), 400)));
         assert_eq!(found(&theirs.replace("400", "431")), Some((0, 431)));

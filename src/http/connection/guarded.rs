@@ -24,9 +24,6 @@ use super::wire::Wire;
 use crate::env::Clock;
 use crate::http::refusal::{Refusal, Refusals};
 
-/// Bytes a second that a client must read, beyond [`Pace::write`].
-const RATE: u64 = 4096;
-
 /// How long a client may take.
 #[derive(Clone)]
 pub struct Pace {
@@ -34,6 +31,8 @@ pub struct Pace {
     pub head: Duration,
     /// For taking an answer, beyond what its size allows.
     pub write: Duration,
+    /// Bytes of an answer that allow a second more.
+    pub rate: u64,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
 }
@@ -42,7 +41,8 @@ impl Pace {
     /// How long taking `bytes` may last.
     #[must_use]
     pub fn allowance(&self, bytes: u64) -> Duration {
-        self.write + Duration::from_secs(bytes / RATE)
+        let seconds = bytes.checked_div(self.rate).unwrap_or_default();
+        self.write + Duration::from_secs(seconds)
     }
 }
 

@@ -5,6 +5,7 @@ pub mod files;
 pub mod python;
 mod raw;
 pub mod rows;
+pub mod wire;
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -124,7 +125,9 @@ impl Server {
         let (found, address) = mpsc::channel();
         std::thread::spawn(move || {
             for line in lines.lines().map_while(Result::ok) {
-                if let Some((_, address)) = line.split_once("listening on  http://") {
+                if let Some((_, address)) =
+                    line.split_once("listening on  ").and_then(|(_, url)| url.split_once("://"))
+                {
                     let _ = found.send(address.trim().parse().expect("address"));
                 }
             }
