@@ -130,7 +130,7 @@ const BAD: &[(&str, &str, &str)] = &[
     ("min-rate", "0", "out of range"),
     ("tls-cert", "a\0b", "not understood"),
     ("tls-key", "a\0b", "not understood"),
-    ("cors-origin", "*", "would let every page in"),
+    ("cors-origin", "*", "`*` would let every page in"),
     ("max-body", "9MiB", "out of range"),
     ("max-json-depth", "65", "out of range"),
     ("max-json-nodes", "99", "out of range"),
@@ -301,7 +301,8 @@ fn help_tells_every_default_and_variable() {
         let help = help.join(" ");
         for setting in table::ALL {
             let about = setting.about();
-            let said = format!("[default: {}] [env: {}]", about.default, about.environment());
+            let (default, variable) = (about.shown_default(), about.environment());
+            let said = format!("[default: {default}] [env: {variable}]");
             assert!(help.contains(&said), "{args:?} lacks {said}");
             assert!(help.contains(&format!("--{} <{}>", about.key, about.placeholder)));
         }

@@ -115,6 +115,13 @@ impl<'a> Body<'a> {
         })?;
         let mut names = HashSet::with_capacity(fields.0.len());
         for (name, _) in &fields.0 {
+            if name.contains('\0') {
+                return Err(InputError {
+                    kind: InputErrorKind::Invalid,
+                    message: "The name of a field holds a NUL character".to_owned(),
+                    pointer: String::new(),
+                });
+            }
             if !names.insert(name) {
                 return Err(InputError {
                     kind: InputErrorKind::Invalid,

@@ -24,6 +24,8 @@ mod state;
 mod tls;
 mod users;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use params::{Params, segment};
 pub use server::{Bound, bind};
 pub use state::{AppState, Bounds};
 pub use tls::{Certificates, TlsError};

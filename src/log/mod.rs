@@ -22,6 +22,8 @@ mod bytes_at;
 mod error;
 mod folder;
 mod frame;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod handle;
 mod index;
 mod inspect;

@@ -190,8 +190,9 @@ async fn an_answer_before_garbage_is_whole() {
     let answers = hear_all(&mut stream).await;
     let second = answers.rfind("HTTP/1.1 400 ").unwrap_or_else(|| panic!("{answers}"));
     assert!(answers.starts_with("HTTP/1.1 200 "), "{answers}");
-    let first: Value = serde_json::from_str(answers[..second].split("\r\n\r\n").nth(1).expect("body"))
-        .expect("JSON");
+    let first: Value =
+        serde_json::from_str(answers[..second].split("\r\n\r\n").nth(1).expect("body"))
+            .expect("JSON");
     assert_eq!(first["status"], "alive");
     error(&answers[second..], 400, "MALFORMED_REQUEST");
 }

@@ -348,7 +348,12 @@ fn query(name: &str, description: &str, schema: &Value) -> Value {
 }
 
 fn user_query(required: bool) -> Value {
-    let mut parameter = query("user_id", "Whose records", &user_id());
+    let mut schema = user_id();
+    if let (false, Some(schema)) = (required, schema.as_object_mut()) {
+        // An empty one counts as absent: the path or the body says who.
+        schema.remove("minLength");
+    }
+    let mut parameter = query("user_id", "Whose records", &schema);
     parameter["required"] = json!(required);
     parameter
 }
