@@ -151,6 +151,9 @@ pub async fn serve(
     settings: Settings,
     started: impl FnOnce(std::net::SocketAddr),
 ) -> Result<(), AppError> {
+    // The one provider of cryptography, for whatever in the process speaks TLS. An error says that
+    // it is there already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let sync = settings.store.sync.to_string();
     let bounds = Bounds::new(&settings.http, Arc::clone(&env.clock));
     let state = AppState::starting(bounds, settings.http.request_timeout, &sync);

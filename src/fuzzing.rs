@@ -5,6 +5,9 @@
 //! mutations of the same seeds, a bounded number of times. To add one: a function here, its name
 //! in [`TARGETS`], a file in `fuzz/fuzz_targets/` and seeds in `fuzz/seeds/`.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+
 use crate::auth;
 use crate::domain::input::Body;
 use crate::domain::limits::InputLimits;
@@ -12,8 +15,11 @@ use crate::domain::{Filter, ListIdentity, Micros, RecordId, Table, UserId};
 use crate::http::{Params, segment};
 use crate::store::Store;
 
+/// What a target is: it takes any bytes.
+pub type Target = fn(&[u8]);
+
 /// Every target, by the name of its file.
-pub const TARGETS: &[(&str, fn(&[u8]))] =
+pub const TARGETS: &[(&str, Target)] =
     &[("log_decoder", log_decoder), ("cursor", cursor), ("path", path), ("request", request)];
 
 /// Bytes of the write-ahead log.
@@ -33,8 +39,6 @@ pub fn cursor(data: &[u8]) {
         assert_eq!(list.encode(&place), text, "a place has one cursor");
     }
     // With the list's own mark before it, so that what lies behind it is reached.
-    use base64::Engine;
-    use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
     let Some(id) = RecordId::checked("a").ok() else { return };
     let position = crate::domain::Position { created_at: Micros::new(0), id };
     let ours = BASE64.decode(list.encode(&crate::domain::Place { month: None, position }));
@@ -188,7 +192,9 @@ mod tests {
         for (name, target) in TARGETS {
             let seeds = seeds(name);
             assert!(seeds.len() >= 3, "{name} has seeds");
-            seeds.iter().for_each(|seed| target(seed));
+            for seed in &seeds {
+                target(seed);
+            }
             for round in 0..ROUNDS {
                 // The round alone makes the input: a failure names it.
                 let mut dice = Dice(u64::from(round));

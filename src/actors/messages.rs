@@ -198,9 +198,8 @@ impl Work {
             Self::Get { reply, .. } => answer(reply, Err(error), as_of),
             Self::Scan { reply, .. } => answer(reply, Err(error), as_of),
             Self::ForeignIds { reply, .. } => answer(reply, Err(error), as_of),
-            Self::Weigh { reply } => answer(reply, Err(error), as_of),
             Self::Checkpoint { reply: Some(reply), .. } => answer(reply, Err(error), as_of),
-            Self::Close { reply } => answer(reply, Err(error), as_of),
+            Self::Weigh { reply } | Self::Close { reply } => answer(reply, Err(error), as_of),
             Self::Checkpoint { .. } | Self::Learn { .. } | Self::Passivate => {}
         }
     }

@@ -176,26 +176,26 @@ impl MessageBody for Timed {
 mod tests {
     use super::*;
 
-    fn asks(method: Method, site: Option<&'static str>, origin: Option<&'static str>) -> bool {
+    fn asks(method: &Method, site: Option<&'static str>, origin: Option<&'static str>) -> bool {
         let mut headers = HeaderMap::new();
         for (name, value) in [("sec-fetch-site", site), ("origin", origin)] {
             if let Some(value) = value {
                 headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
             }
         }
-        is_cross_site(&method, &headers, &["https://app.example.com".to_owned()])
+        is_cross_site(method, &headers, &["https://app.example.com".to_owned()])
     }
 
     #[test]
     fn only_pages_of_named_origins_change_something_from_another_site() {
-        assert!(asks(Method::POST, Some("cross-site"), Some("https://evil.example")));
-        assert!(asks(Method::DELETE, Some("cross-site"), None));
-        assert!(asks(Method::PUT, Some("cross-site"), Some("https://app.example.com.evil")));
-        assert!(!asks(Method::POST, Some("cross-site"), Some("https://app.example.com")));
-        assert!(!asks(Method::GET, Some("cross-site"), Some("https://evil.example")));
-        assert!(!asks(Method::POST, Some("same-origin"), Some("http://localhost:3000")));
-        assert!(!asks(Method::POST, Some("same-site"), None));
-        assert!(!asks(Method::POST, None, Some("https://evil.example")), "no browser of today");
+        assert!(asks(&Method::POST, Some("cross-site"), Some("https://evil.example")));
+        assert!(asks(&Method::DELETE, Some("cross-site"), None));
+        assert!(asks(&Method::PUT, Some("cross-site"), Some("https://app.example.com.evil")));
+        assert!(!asks(&Method::POST, Some("cross-site"), Some("https://app.example.com")));
+        assert!(!asks(&Method::GET, Some("cross-site"), Some("https://evil.example")));
+        assert!(!asks(&Method::POST, Some("same-origin"), Some("http://localhost:3000")));
+        assert!(!asks(&Method::POST, Some("same-site"), None));
+        assert!(!asks(&Method::POST, None, Some("https://evil.example")), "no browser of today");
     }
 
     #[test]

@@ -22,7 +22,7 @@ use actix_web::{App, Error};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
-use super::connection::{Admission, Guarded, Pace, Ticket, Wire, refuse};
+use super::connection::{Admission, Guarded, Pace, Wire, refuse};
 use super::edge::{Connected, edge};
 use super::error::ApiError;
 use super::refusal::{Refusal, Refusals};
@@ -183,21 +183,20 @@ impl Door {
         let peer = stream.peer_addr().ok();
         // Answers are written whole: waiting for more only delays them. Without it they are late.
         let _ = stream.set_nodelay(true);
-        let wire = self.secure(stream, &place).await?;
+        let wire = self.secure(stream).await?;
         let protocol = if wire.is_http2() { Protocol::Http2 } else { Protocol::Http1 };
         let refusals = Arc::clone(&self.refusals);
         Ok((Guarded::new(wire, self.pace.clone(), refusals, place), protocol, peer))
     }
 
-    async fn secure(&self, stream: TcpStream, _place: &Ticket) -> Result<Wire, ()> {
+    async fn secure(&self, stream: TcpStream) -> Result<Wire, ()> {
         let Some(tls) = &self.tls else { return Ok(Wire::Plain(stream)) };
-        match tokio::time::timeout(self.pace.head, tls.accept(stream)).await {
-            Ok(Ok(stream)) => Ok(Wire::Tls(Box::new(stream))),
-            Ok(Err(_)) | Err(_) => {
-                self.refusals.count(Refusal::Handshake);
-                Err(())
-            }
+        let shaken = tokio::time::timeout(self.pace.head, tls.accept(stream)).await;
+        if let Ok(Ok(stream)) = shaken {
+            return Ok(Wire::Tls(Box::new(stream)));
         }
+        self.refusals.count(Refusal::Handshake);
+        Err(())
     }
 
     async fn turn_away<T>(&self, stream: TcpStream) -> Result<T, ()> {

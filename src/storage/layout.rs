@@ -273,8 +273,8 @@ mod tests {
             prop_assert_eq!(parse_user(&segment), Some(user));
         } else {
             let digest = Sha256::digest(id.as_bytes());
-            let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-            let end = format!("%~{hex}");
+            let mut end = String::from("%~");
+            digest.iter().for_each(|byte| write!(end, "{byte:02x}").expect("text"));
             prop_assert!(segment.ends_with(&end), "{segment}");
             prop_assert_eq!(segment.matches("%~").count(), 1);
         }

@@ -67,11 +67,8 @@ async fn whatever_a_user_is_called_his_files_lie_in_his_folder() {
     assert_eq!(top.iter().map(String::as_str).collect::<Vec<_>>(), known);
     let files = paths(&server.data);
     for table in ["audiences", "platforms", "distributions"] {
-        let own: Vec<&String> = files
-            .iter()
-            .map(|(name, _)| name)
-            .filter(|n| n.starts_with(&format!("{table}/")))
-            .collect();
+        let own: Vec<&String> =
+            files.keys().filter(|n| n.starts_with(&format!("{table}/"))).collect();
         let users: BTreeSet<_> = own.iter().filter_map(|name| name.split('/').nth(1)).collect();
         assert_eq!((own.len(), users.len()), (ODD_USERS.len(), ODD_USERS.len()), "{table}");
         let depth = if table == "platforms" { 3 } else { 5 };

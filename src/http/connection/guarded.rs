@@ -64,13 +64,13 @@ pub struct Guarded {
     instead: Vec<u8>,
     gone: usize,
     ended: bool,
-    _place: Ticket,
+    _ticket: Ticket,
 }
 
 impl Guarded {
     /// Guards a connection that was just made.
     #[must_use]
-    pub fn new(wire: Wire, pace: Pace, refusals: Arc<Refusals>, place: Ticket) -> Self {
+    pub fn new(wire: Wire, pace: Pace, refusals: Arc<Refusals>, ticket: Ticket) -> Self {
         let head_until = Some(pace.clock.monotonic() + pace.head);
         Self {
             http2: wire.is_http2(),
@@ -86,7 +86,7 @@ impl Guarded {
             instead: Vec::new(),
             gone: 0,
             ended: false,
-            _place: place,
+            _ticket: ticket,
         }
     }
 
@@ -222,7 +222,7 @@ impl AsyncWrite for Guarded {
         }
         match Pin::new(&mut this.wire).poll_write(cx, own) {
             Poll::Pending => this.waits(own.len(), cx),
-            ready => ready,
+            ready @ Poll::Ready(_) => ready,
         }
     }
 
@@ -234,7 +234,7 @@ impl AsyncWrite for Guarded {
         };
         match flushed {
             Poll::Pending => this.waits(0, cx),
-            ready => {
+            ready @ Poll::Ready(_) => {
                 this.write_until = None;
                 ready
             }
@@ -249,7 +249,7 @@ impl AsyncWrite for Guarded {
         };
         match shut {
             Poll::Pending => this.waits(0, cx),
-            ready => ready,
+            ready @ Poll::Ready(_) => ready,
         }
     }
 }
