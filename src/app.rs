@@ -108,6 +108,7 @@ pub fn open(
         resident_partitions: settings.resident_partitions,
         cache_bytes: usize::try_from(settings.cache_bytes).unwrap_or(usize::MAX),
         // HTTP has a thread a core: half as many for partitions keep both busy.
+        page_bytes: usize::try_from(settings.max_page).unwrap_or(usize::MAX),
         quotas: Quotas { audiences: settings.quota_audiences, bytes: settings.quota_bytes },
         arbiters: if settings.arbiters == 0 { cores.div_ceil(2) } else { settings.arbiters },
     };

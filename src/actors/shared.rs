@@ -34,6 +34,8 @@ pub struct Limits {
     pub cache_bytes: usize,
     /// Threads that actors run on.
     pub arbiters: usize,
+    /// Bytes of the records on a page of a list.
+    pub page_bytes: usize,
     /// How much each user may have.
     pub quotas: Quotas,
 }

@@ -94,6 +94,8 @@ pub struct StoreSettings {
     pub mailbox: usize,
     /// Threads that run partitions; 0 means one a core.
     pub arbiters: usize,
+    /// Bytes of the records on a page of a list.
+    pub max_page: u64,
     /// Audiences a user may have; 0 for any number.
     pub quota_audiences: u64,
     /// Bytes a user may store; 0 for any size.
@@ -185,6 +187,7 @@ impl StoreSettings {
             cache_bytes: resolved.get(&table::CACHE_BYTES)?,
             mailbox: resolved.get(&table::MAILBOX)?,
             arbiters: resolved.get(&table::ARBITERS)?,
+            max_page: resolved.get(&table::MAX_PAGE)?,
             quota_audiences: resolved.get(&table::QUOTA_AUDIENCES)? as u64,
             quota_bytes: resolved.get(&table::QUOTA_BYTES)?,
         };

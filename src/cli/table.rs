@@ -244,6 +244,8 @@ settings! {
     MAX_EXTRA: SizeRule = "max-extra", Limits, Serve, "SIZE", "1MiB", size(KIB, 8 * MIB),
         "Size of all fields of a record that its table does not know, and of metadata, after \
          merging";
+    MAX_PAGE: SizeRule = "max-page", Limits, Store, "SIZE", "64MiB", size(64 * KIB, GIB),
+        "Size of the records on a page of a list; one that would be larger ends earlier";
     RATE_LIMIT: CountRule = "rate-limit", Limits, Serve, "COUNT", "0", count(0, 1_000_000),
         "Requests a minute and user; more are answered with 429; 0 for any number";
     QUOTA_AUDIENCES: CountRule = "quota-audiences", Limits, Store, "COUNT", "0",

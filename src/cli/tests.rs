@@ -138,6 +138,7 @@ const BAD: &[(&str, &str, &str)] = &[
     ("max-text", "1", "out of range"),
     ("max-list", "0", "out of range"),
     ("max-extra", "1", "out of range"),
+    ("max-page", "1KiB", "out of range"),
     ("rate-limit", "-1", "not understood"),
     ("quota-audiences", "many", "not understood"),
     ("quota-bytes", "1PiB", "not understood"),

@@ -167,3 +167,38 @@ async fn every_reason_is_shown_from_the_start() {
     assert_eq!(shown.len(), 20, "{shown:?}");
     assert!(shown.iter().all(|line| line.ends_with("} 0")), "{shown:?}");
 }
+
+#[tokio::test]
+async fn a_page_ends_where_it_would_be_too_large_and_the_next_goes_on() {
+    let server = Server::start_with(&["--max-page=64KiB"]).await;
+    let mut ids = Vec::new();
+    for n in 0..14 {
+        let mut body = audience("u", &format!("a{n}"));
+        // Two months, so that pages end inside one and between them.
+        body["created_at"] = json!(format!("2025-{:02}-{:02}", n / 7 + 1, n % 7 + 1));
+        // The last of the first month fills a page alone, and more than that.
+        body["filler"] = json!("x".repeat(if n == 6 { 70_000 } else { 20_000 }));
+        ids.push(server.save("audiences", &body).await);
+    }
+    ids.reverse();
+    for _ in 0..2 {
+        let first = "/api/audiences?user_id=u&limit=100".to_owned();
+        let (mut seen, mut counts, mut next) = (Vec::new(), Vec::new(), first.clone());
+        loop {
+            let reply = server.get(&next).await;
+            assert!(reply.text.len() < 72_000, "{}", reply.text.len());
+            let page = reply.expect(200);
+            let records = page["audiences"].as_array().expect("records");
+            counts.push(records.len());
+            seen.extend(records.iter().map(|r| r["audience_id"].as_str().expect("id").to_owned()));
+            let Some(cursor) = page["next_cursor"].as_str() else { break };
+            next = format!("{first}&cursor={cursor}");
+        }
+        assert_eq!(seen, ids, "each once, in order");
+        assert_eq!(counts, [3, 3, 1, 1, 3, 3], "as many as fit");
+        // From files, too.
+        server.checkpoint().await;
+    }
+    let summary = server.get("/api/users/u/summary").await.expect(200);
+    assert_eq!(summary["summary"]["audiences"]["total"], 14);
+}

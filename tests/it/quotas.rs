@@ -145,3 +145,27 @@ async fn what_a_user_stores_is_bounded_in_bytes() {
     }
     assert!(taken >= 1, "files take less than what is in them");
 }
+
+#[tokio::test]
+async fn records_of_the_python_service_count_once_each() {
+    let folder = tempfile::tempdir().expect("folder");
+    let data = folder.path().join("data");
+    let old = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/legacy-tree");
+    crate::support::files::copy_tree(&old.join("audiences"), &data.join("audiences"));
+    let mut server = Server::over(&data, &[]).await;
+    let there = count(&server, "demo_user").await;
+    assert!(there > 1, "{there}");
+    server.kill();
+    let quota = format!("--quota-audiences={}", there + 1);
+    for stopped in [false, true] {
+        server = Server::over(&data, &[&quota, "--checkpoint-interval=1h"]).await;
+        let id = server.save("audiences", &audience("demo_user", "one more")).await;
+        let over = server.post("/api/audiences", &audience("demo_user", "one too many")).await;
+        over.expect_error(403, "QUOTA_EXCEEDED");
+        server.delete(&format!("/api/audiences/{id}?user_id=demo_user")).await.expect(200);
+        assert_eq!(count(&server, "demo_user").await, there, "stopped: {stopped}");
+        // What was old is in today's files afterwards.
+        server.checkpoint().await;
+        server.stop().await;
+    }
+}

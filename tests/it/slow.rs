@@ -34,7 +34,7 @@ fn error(answer: &str, status: u16, code: &str) -> Value {
 
 #[tokio::test]
 async fn a_head_that_does_not_come_whole_ends_in_408() {
-    let server = Server::start_with(&["--header-timeout=300ms"]).await;
+    let server = Server::start_with(&["--header-timeout=2s"]).await;
     let mut stream = server.connect().await;
     say(&mut stream, b"GET /health/live HTTP/1.1\r\nHost: t\r\nX-Slow: ").await;
     error(&hear_all(&mut stream).await, 408, "REQUEST_TIMEOUT");
@@ -43,7 +43,7 @@ async fn a_head_that_does_not_come_whole_ends_in_408() {
 
 #[tokio::test]
 async fn dripping_bytes_do_not_make_a_head_last() {
-    let server = Server::start_with(&["--header-timeout=400ms"]).await;
+    let server = Server::start_with(&["--header-timeout=2s"]).await;
     let (mut reader, mut writer) = server.connect().await.into_split();
     let dripping = tokio::spawn(async move {
         say(&mut writer, b"GET /health/live HTTP/1.1\r\nX-Slow: ").await;
@@ -59,7 +59,7 @@ async fn dripping_bytes_do_not_make_a_head_last() {
 
 #[tokio::test]
 async fn the_second_request_of_a_connection_is_as_bounded_as_the_first() {
-    let server = Server::start_with(&["--header-timeout=300ms"]).await;
+    let server = Server::start_with(&["--header-timeout=2s"]).await;
     let mut stream = server.connect().await;
     for _ in 0..3 {
         say(&mut stream, b"GET /health/live HTTP/1.1\r\nHost: t\r\n\r\n").await;
@@ -71,7 +71,7 @@ async fn the_second_request_of_a_connection_is_as_bounded_as_the_first() {
 
 #[tokio::test]
 async fn an_idle_connection_is_kept_for_its_keep_alive_not_the_heads_time() {
-    let server = Server::start_with(&["--header-timeout=200ms", "--keep-alive=1h"]).await;
+    let server = Server::start_with(&["--header-timeout=2s", "--keep-alive=1h"]).await;
     let mut stream = server.connect().await;
     let request = b"GET /health/live HTTP/1.1\r\nHost: t\r\n\r\n";
     say(&mut stream, request).await;
@@ -112,7 +112,7 @@ async fn a_body_that_drips_ends_in_408_and_changes_nothing() {
 
 #[tokio::test]
 async fn whoever_does_not_read_his_answer_loses_the_connection() {
-    let server = Server::start_with(&["--write-timeout=300ms", "--min-rate=1GiB"]).await;
+    let server = Server::start_with(&["--write-timeout=2s", "--min-rate=1GiB"]).await;
     let mut body = audience("u", "a");
     body["filler"] = json!("x".repeat(900_000));
     for _ in 0..8 {

@@ -27,6 +27,12 @@ async fn ask(server: &Server, certificate: &Certificate, request: &str) -> std::
     Ok(hear(&mut stream).await)
 }
 
+/// What `/metrics` says over TLS.
+async fn metrics(server: &Server, certificate: &Certificate) -> String {
+    let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    ask(server, certificate, request).await.expect("metrics")
+}
+
 const LIVE: &str = "GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 #[tokio::test]
@@ -48,10 +54,9 @@ async fn https_speaks_tls_12_and_13_and_says_so_to_browsers() {
     assert!(!hear_all(&mut plain).await.contains("HTTP/"), "no answer in the clear");
     // Nor does a client that trusts another certificate.
     ask(&server, &Certificate::make(), LIVE).await.expect_err("not trusted");
-    let metrics = ask(&server, &certificate, "GET /metrics HTTP/1.1\r\nHost: t\r\n\r\n").await;
-    let metrics = metrics.expect("metrics");
     let line = "audience_store_refused_total{reason=\"tls_handshake\"} 2\n";
-    assert!(metrics.contains(line), "{metrics}");
+    eventually("both are counted", async || metrics(&server, &certificate).await.contains(line))
+        .await;
 }
 
 #[tokio::test]
@@ -89,10 +94,65 @@ async fn http2_carries_many_requests_at_once() {
 }
 
 #[tokio::test]
+async fn one_http2_connection_carries_so_many_requests_and_no_more() {
+    let folder = tempfile::tempdir().expect("folder");
+    let certificate = Certificate::make();
+    let server = https(folder.path(), &certificate, &["--body-timeout=10m"]);
+    let connector = tls_client(&certificate, &[&TLS13], &[b"h2"]);
+    let stream = tls_connect(&server, &connector).await.expect("handshake");
+    let (mut requests, connection) = client::handshake(stream).await.expect("HTTP/2");
+    tokio::spawn(connection);
+    // Bodies that do not come keep their requests under way.
+    let (mut held, mut refused) = (Vec::new(), None);
+    for n in 0..129 {
+        let request = http::Request::post("https://localhost/api/audiences").body(());
+        requests = requests.ready().await.expect("ready");
+        let (answer, body) = requests.send_request(request.expect("request"), false).expect("sent");
+        if n < 128 { held.push((answer, body)) } else { refused = Some(answer) }
+    }
+    let refused = refused.expect("the last").await.expect("answer");
+    assert_eq!(refused.status().as_u16(), 503);
+    assert_eq!(refused.headers()["retry-after"], "1");
+    // One that ends makes room.
+    let (answer, mut body) = held.pop().expect("held");
+    body.send_data("{}".into(), true).expect("body");
+    assert_ne!(answer.await.expect("answer").status().as_u16(), 408);
+    let live = http::Request::get("https://localhost/health/live").body(()).expect("request");
+    requests = requests.ready().await.expect("ready");
+    let (answer, _) = requests.send_request(live, true).expect("sent");
+    assert_eq!(answer.await.expect("answer").status().as_u16(), 200);
+}
+
+#[tokio::test]
+async fn an_http2_client_that_does_not_read_loses_its_connection() {
+    let folder = tempfile::tempdir().expect("folder");
+    let certificate = Certificate::make();
+    let args = ["--write-timeout=2s", "--min-rate=1GiB"];
+    let server = https(folder.path(), &certificate, &args);
+    let connector = tls_client(&certificate, &[&TLS13], &[b"h2"]);
+    let stream = tls_connect(&server, &connector).await.expect("handshake");
+    // It takes a kilobyte of each answer and never asks for more.
+    let mut builder = client::Builder::new();
+    let shaking = builder.initial_window_size(1024).handshake::<_, bytes::Bytes>(stream);
+    let (mut requests, connection) = shaking.await.expect("HTTP/2");
+    let driven = tokio::spawn(connection);
+    let large = http::Request::get("https://localhost/api/openapi.json").body(()).expect("request");
+    requests = requests.ready().await.expect("ready");
+    let (answer, _) = requests.send_request(large, true).expect("sent");
+    let answer = answer.await.expect("answer");
+    assert_eq!(answer.status().as_u16(), 200);
+    // The client goes on to answer pings; the connection ends all the same.
+    let ended = tokio::time::timeout(crate::support::PATIENCE, driven).await.expect("an end");
+    drop((answer, requests, ended));
+    let line = "audience_store_refused_total{reason=\"slow_reader\"} 1\n";
+    eventually("it is counted", async || metrics(&server, &certificate).await.contains(line)).await;
+}
+
+#[tokio::test]
 async fn a_handshake_that_does_not_come_is_given_up() {
     let folder = tempfile::tempdir().expect("folder");
     let certificate = Certificate::make();
-    let server = https(folder.path(), &certificate, &["--header-timeout=300ms"]);
+    let server = https(folder.path(), &certificate, &["--header-timeout=2s"]);
     let mut silent = server.connect().await;
     assert_eq!(hear_all(&mut silent).await, "");
     let slow = tls_client(&certificate, &[&TLS13], &[]);

@@ -81,6 +81,7 @@ mod tests {
 
     fn limits() -> Limits {
         Limits {
+            page_bytes: 0,
             quotas: crate::actors::usage::Quotas::default(),
             mailbox: 16,
             checkpoint_interval: Duration::from_secs(5),
