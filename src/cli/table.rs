@@ -177,7 +177,8 @@ settings! {
     WORKERS: CountRule = "workers", Network, Serve, "COUNT", "0", count(0, 512),
         "HTTP worker threads; 0 means one a core";
     MAX_CONNECTIONS: CountRule = "max-connections", Network, Serve, "COUNT", "10000",
-        count(1, 1_000_000), "Connections open at once, over all workers";
+        count(1, 1_000_000),
+        "Connections open at once, over all workers; one more is answered with 503 and closed";
     REQUEST_TIMEOUT: DurationRule = "request-timeout", Network, Serve, "DURATION", "30s",
         millis(100, 10 * MINUTE), "How long a request may take before it is answered with 503";
     KEEP_ALIVE: DurationRule = "keep-alive", Network, Serve, "DURATION", "75s",
