@@ -48,14 +48,14 @@ fn print(text: &str) {
 
 /// Begins to write log lines as the settings say.
 pub fn start_logging(settings: &LoggingSettings) {
-    // It writes an error for whatever a client sends wrong, as often as one likes; that is counted
+    // They write an error for whatever a client sends wrong, as often as one likes; that is counted
     // instead.
-    let quiet = "actix_http::h1::dispatcher=off".parse();
+    const QUIET: [&str; 2] = ["actix_http::h1::dispatcher=off", "actix_http::h2::dispatcher=off"];
     let mut filter = tracing_subscriber::EnvFilter::new(&settings.level);
-    if let Ok(quiet) = quiet
-        && !settings.level.contains("actix_http")
-    {
-        filter = filter.add_directive(quiet);
+    if !settings.level.contains("actix_http") {
+        for quiet in QUIET.iter().filter_map(|directive| directive.parse().ok()) {
+            filter = filter.add_directive(quiet);
+        }
     }
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second call in one process (a test) keeps the first one's settings.

@@ -13,8 +13,10 @@ use std::time::Duration;
 use actix_cors::CorsError;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue, ORIGIN};
-use actix_web::http::{Method, Version};
+use actix_web::http::header::{
+    CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, ORIGIN, TRANSFER_ENCODING,
+};
+use actix_web::http::{ConnectionType, Method, Version};
 use actix_web::middleware::Next;
 use actix_web::web::{Bytes, Data};
 use actix_web::{HttpMessage, HttpRequest, ResponseError};
@@ -29,6 +31,11 @@ use crate::domain::UserId;
 
 /// Requests that one connection may carry at once. HTTP/1 carries one at a time.
 const MOST_STREAMS: usize = 128;
+
+/// Size of a request's head, each header counted with [`HEADER_OVERHEAD`]: what HTTP/1 may have.
+const MAX_HEAD: usize = 128 * 1024;
+/// What a header takes beside its bytes, as HTTP/2 counts it (RFC 7541, 4.1).
+const HEADER_OVERHEAD: usize = 32;
 
 /// What is known of a request's connection.
 pub struct Connected {
@@ -52,7 +59,9 @@ pub async fn edge(
     let connected = req.conn_data::<Rc<Connected>>().cloned();
     let busy = connected.as_ref().is_some_and(|c| c.conduct.under_way() >= MOST_STREAMS);
     let working = connected.as_ref().map(|c| c.conduct.working());
-    let refused = if busy {
+    let refused = if let Some(error) = malformed(&req) {
+        Some(error)
+    } else if busy {
         let error = ApiError::new("OVERLOADED", "Too many requests at once over one connection");
         Some(error.retry_after(Duration::from_secs(1)).refusing(Refusal::Streams))
     } else if is_cross_site(req.method(), req.headers(), &state.bounds.origins) {
@@ -69,6 +78,10 @@ pub async fn edge(
         None => with_reason(next.call(req).await?.map_into_boxed_body()),
     };
     drop(working);
+    if is_ambiguous(res.request()) {
+        // What follows may be the rest of this request, or another.
+        res.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+    }
     let standing = res.request().extensions().get::<Standing>().copied();
     if let Some(refusal) = res.response().extensions().get::<Refusal>() {
         state.bounds.refusals.count(*refusal);
@@ -83,6 +96,33 @@ pub async fn edge(
     }
     let Some(connected) = connected else { return Ok(res) };
     Ok(res.map_body(|_, body| Timed::new(body, &connected).boxed()))
+}
+
+/// Whether a request says its length in two ways: a proxy before the server may believe the other
+/// one, and take what follows for another request (request smuggling).
+fn is_ambiguous(req: &HttpRequest) -> bool {
+    let has = |name| req.headers().contains_key(name);
+    has(TRANSFER_ENCODING) && has(CONTENT_LENGTH)
+}
+
+/// What is wrong with the head of a request that the HTTP library let through.
+fn malformed(req: &ServiceRequest) -> Option<ApiError> {
+    if is_ambiguous(req.request()) {
+        let message = "The request has both Content-Length and Transfer-Encoding";
+        return Some(ApiError::new("MALFORMED_REQUEST", message).refusing(Refusal::Malformed));
+    }
+    // HTTP/1 heads are bounded where they are read; those of HTTP/2 may unpack to far more than
+    // was sent, and stay in memory as long as the request does.
+    if req.version() == Version::HTTP_2 {
+        let size = |(name, value): (&HeaderName, &HeaderValue)| {
+            name.as_str().len() + value.len() + HEADER_OVERHEAD
+        };
+        if req.headers().iter().map(size).sum::<usize>() > MAX_HEAD {
+            let message = "The head of the request is larger than the server takes";
+            return Some(ApiError::new("HEADERS_TOO_LARGE", message).refusing(Refusal::LargeHead));
+        }
+    }
+    None
 }
 
 /// Gives the refusal of a preflight request, which is a text, the form of all errors.

@@ -183,6 +183,28 @@ async fn what_is_no_http_is_answered_in_json() {
 }
 
 #[tokio::test]
+async fn a_request_with_two_lengths_is_no_way_to_smuggle_another() {
+    let server = Server::start().await;
+    let smuggled = "DELETE /api/users/u HTTP/1.1\r\nHost: t\r\n\r\n";
+    server.save("audiences", &audience("u", "a")).await;
+    for lengths in [
+        format!("Content-Length: {}\r\nTransfer-Encoding: chunked\r\n", 5 + smuggled.len()),
+        "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n".to_owned(),
+    ] {
+        let mut stream = server.connect().await;
+        let head = format!("POST /api/audiences HTTP/1.1\r\nHost: t\r\n{lengths}\r\n");
+        say(&mut stream, format!("{head}0\r\n\r\n{smuggled}").as_bytes()).await;
+        let answer = hear_all(&mut stream).await;
+        assert!(
+            answer.starts_with("HTTP/1.1 400 ") && answer.contains("MALFORMED_REQUEST"),
+            "{answer}"
+        );
+        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "nothing after it: {answer}");
+    }
+    assert_eq!(server.get("/api/audiences?user_id=u").await.expect(200)["count"], 1);
+}
+
+#[tokio::test]
 async fn an_answer_before_garbage_is_whole() {
     let server = Server::start().await;
     let mut stream = server.connect().await;

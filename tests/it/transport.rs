@@ -124,6 +124,30 @@ async fn one_http2_connection_carries_so_many_requests_and_no_more() {
 }
 
 #[tokio::test]
+async fn a_head_that_unpacks_to_more_than_one_may_send_is_refused() {
+    let folder = tempfile::tempdir().expect("folder");
+    let certificate = Certificate::make();
+    let server = https(folder.path(), &certificate, &[]);
+    let connector = tls_client(&certificate, &[&TLS13], &[b"h2"]);
+    let stream = tls_connect(&server, &connector).await.expect("handshake");
+    let (mut requests, connection) = client::handshake(stream).await.expect("HTTP/2");
+    tokio::spawn(connection);
+    // One header a thousand times: HTTP/2 sends it once, and a byte for each further time.
+    for (times, status) in [(30, 200), (1000, 431)] {
+        let mut request = http::Request::get("https://localhost/health/live");
+        for _ in 0..times {
+            request = request.header("x-filler", "y".repeat(100));
+        }
+        requests = requests.ready().await.expect("ready");
+        let (answer, _) =
+            requests.send_request(request.body(()).expect("request"), true).expect("sent");
+        assert_eq!(answer.await.expect("answer").status().as_u16(), status, "{times}");
+    }
+    let line = "audience_store_refused_total{reason=\"large_head\"} 1\n";
+    assert!(metrics(&server, &certificate).await.contains(line));
+}
+
+#[tokio::test]
 async fn an_http2_client_that_does_not_read_loses_its_connection() {
     let folder = tempfile::tempdir().expect("folder");
     let certificate = Certificate::make();

@@ -63,7 +63,8 @@ pub fn build() -> Value {
         "openapi": "3.1.0",
         "info": {
             "title": "audience-store",
-            "version": env!("CARGO_PKG_VERSION"),
+            // Of the API, not of the server: no answer tells which program it comes from.
+            "version": "1",
             "description": "Audiences, platforms and distributions, durable and apart for each \
                 user, in plain Parquet files. A success answer to a write means that the change \
                 survives kill -9 and power loss (with `--sync always`).",
