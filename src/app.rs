@@ -90,6 +90,7 @@ pub fn open(
         max_record_bytes: MAX_RECORD,
         max_pending_bytes: MAX_PENDING,
         max_log_bytes: settings.log_max_bytes,
+        disk_reserve: settings.disk_reserve,
     };
     let (log, report) = Log::open(env, &settings.data.join("log"), options, progress)?;
     let storage = LocalStorage::new(Arc::clone(&env.fs), &settings.data);
@@ -189,7 +190,7 @@ pub async fn serve(
         return Ok(());
     }
     let closed = tokio::select! {
-        closed = store.close() => closed,
+        closed = store.close(settings.store.close_timeout) => closed,
         () = ended.again => return Ok(()),
     };
     drop(opened.lock);

@@ -18,6 +18,7 @@
 #![allow(clippy::module_name_repetitions, clippy::must_use_candidate)]
 
 pub mod actors;
+pub mod adopt;
 pub mod app;
 pub mod auth;
 pub mod cli;

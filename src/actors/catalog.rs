@@ -19,8 +19,8 @@ use super::messages::{Answer, Change, ReplyTo, SaveMode, Work, Write, Written, a
 use super::shared::Shared;
 use super::supervisor::Door;
 use crate::domain::{Micros, Month, PartitionKey, RecordId, Table, UserId};
-use crate::log::Lsn;
-use crate::storage::stored_months;
+use crate::log::ReadPoint;
+use crate::storage::{StorageError, layout, stored_months};
 
 /// The months of a table, newest first.
 #[derive(Message)]
@@ -122,10 +122,10 @@ impl Catalog {
         match request {
             Request::Months(Months { reply }) => {
                 let months = self.months.iter().flatten().rev().copied().collect();
-                answer(reply, Ok(months), Lsn::new(0));
+                answer(reply, Ok(months), ReadPoint::NONE);
             }
             Request::Locate(Locate { id, reply }) => {
-                answer(reply, Ok(self.locate(&id)), Lsn::new(0));
+                answer(reply, Ok(self.locate(&id)), ReadPoint::NONE);
             }
             Request::Save(write) => self.save(write, ctx),
         }
@@ -185,12 +185,12 @@ impl Catalog {
 
     fn save(&mut self, write: Box<Write>, ctx: &mut Context<Self>) {
         let Change::Save { id, created_at, .. } = &write.change else {
-            return answer(write.reply, Err(StoreError::Internal), Lsn::new(0));
+            return answer(write.reply, Err(StoreError::Internal), ReadPoint::NONE);
         };
         let (id, created_at) = (id.clone(), *created_at);
         if let Some(waiting) = self.busy.get_mut(&id) {
             if self.queued >= self.shared.limits.mailbox {
-                return answer(write.reply, Err(StoreError::Overloaded), Lsn::new(0));
+                return answer(write.reply, Err(StoreError::Overloaded), ReadPoint::NONE);
             }
             self.queued += 1;
             waiting.push_back(write);
@@ -221,9 +221,9 @@ impl Catalog {
 fn fail(request: Request, error: StoreError) {
     match request {
         Request::Months(Months { reply }) | Request::Locate(Locate { reply, .. }) => {
-            answer(reply, Err(error), Lsn::new(0));
+            answer(reply, Err(error), ReadPoint::NONE);
         }
-        Request::Save(write) => answer(write.reply, Err(error), Lsn::new(0)),
+        Request::Save(write) => answer(write.reply, Err(error), ReadPoint::NONE),
     }
 }
 
@@ -266,7 +266,7 @@ async fn save(door: Door, user: UserId, table: Table, lives: Vec<Month>, write: 
         }
     }
     let Some(month) = Month::of(created_at) else {
-        answer(reply, Err(StoreError::Internal), Lsn::new(0));
+        answer(reply, Err(StoreError::Internal), ReadPoint::NONE);
         return false;
     };
     let Answer { result, as_of } = attempt(month, SaveMode::Upsert, remember).await;
@@ -288,11 +288,14 @@ async fn read(
     months.extend(
         shared.log.unpublished_partitions(&user, table).iter().filter_map(PartitionKey::month),
     );
-    months.extend(
-        stored_months(shared.storage.as_ref(), &user, table)
-            .await
-            .map_err(|_| StoreError::StorageFailed)?,
-    );
+    months.extend(stored_months(shared.storage.as_ref(), &user, table).await.map_err(|error| {
+        if !matches!(error, StorageError::NotAFolder) {
+            return StoreError::StorageFailed;
+        }
+        let folder = layout::user_folder(&user, table);
+        shared.unreadable.report(folder.as_str(), None, "something in it or it is no folder");
+        StoreError::PartitionCorrupt
+    })?);
     let mut foreign = None;
     if ids {
         let mut all = Vec::new();

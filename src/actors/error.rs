@@ -57,6 +57,9 @@ pub enum StoreError {
     /// The server is stopping.
     #[error("the server is stopping")]
     Draining,
+    /// It took longer than it may.
+    #[error("it took too long")]
+    TooSlow,
     /// A defect of the server.
     #[error("internal error")]
     Internal,

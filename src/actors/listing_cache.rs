@@ -56,6 +56,11 @@ pub struct Keep {
     pub listing: Arc<Listing>,
 }
 
+/// Says that an entry was served by somebody who found it without a lookup. May be lost.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Used(pub CacheKey);
+
 /// Forgets everything of a user.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -159,6 +164,13 @@ impl Handler<Keep> for ListingCache {
     type Result = ();
     fn handle(&mut self, keep: Keep, _: &mut Context<Self>) {
         self.keep(keep);
+    }
+}
+
+impl Handler<Used> for ListingCache {
+    type Result = ();
+    fn handle(&mut self, Used(key): Used, _: &mut Context<Self>) {
+        self.entries.promote(&key);
     }
 }
 

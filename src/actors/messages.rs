@@ -9,16 +9,16 @@ use super::StoreError;
 use super::idempotency::Ticket;
 use super::partition::Scan;
 use crate::domain::{Micros, Patch, RecordId, Row};
-use crate::log::Lsn;
+use crate::log::{Lsn, ReadPoint};
 
 /// An answer that is valid once the log is durable through `as_of`: what it says may rest on
-/// changes that are still being written.
+/// changes that are still being written, and that a failed batch may yet take back.
 #[derive(Debug)]
 pub struct Answer<T> {
     /// What came of it.
     pub result: Result<T, StoreError>,
-    /// The log position it rests on.
-    pub as_of: Lsn,
+    /// What it rests on in the log.
+    pub as_of: ReadPoint,
 }
 
 /// Where an answer goes. Dropped without an answer, the request was not carried out.
@@ -192,7 +192,7 @@ impl Work {
     }
 
     /// Answers with an error. What has no one waiting is let go.
-    pub fn fail(self, error: StoreError, as_of: Lsn) {
+    pub fn fail(self, error: StoreError, as_of: ReadPoint) {
         match self {
             Self::Write(write) => answer(write.reply, Err(error), as_of),
             Self::Get { reply, .. } => answer(reply, Err(error), as_of),
@@ -206,7 +206,7 @@ impl Work {
 }
 
 /// Answers somebody who may have stopped waiting.
-pub fn answer<T>(reply: ReplyTo<T>, result: Result<T, StoreError>, as_of: Lsn) {
+pub fn answer<T>(reply: ReplyTo<T>, result: Result<T, StoreError>, as_of: ReadPoint) {
     // Nobody waits any more: the client went away.
     let _ = reply.send(Answer { result, as_of });
 }

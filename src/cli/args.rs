@@ -22,6 +22,12 @@ Examples:
   audience-store seed --users 1000 --audiences 50     fill a store with believable records
   audience-store log inspect --data /srv/audiences    read the write-ahead log of a stopped server";
 
+const ADOPT: &str = "\
+The server must not run on the same folder meanwhile. It takes over what somebody asks for and
+changes by itself; this does it for the whole folder at once. What is replaced goes to legacy/.
+Ended anywhere, it can be begun again. Exit code 1 where files cannot be read: they are named and
+stay as they are.";
+
 /// The whole command line.
 #[derive(Parser)]
 #[command(
@@ -48,6 +54,9 @@ pub(super) enum RawCommand {
     Config(RawConfig),
     /// Fill a store with believable records, the same ones for the same seed
     Seed(RawSeed),
+    /// Take over everything that the Python service left in a folder
+    #[command(after_help = ADOPT)]
+    Adopt(Flags<ForStore>),
     /// Look at, or cut, the write-ahead log of a stopped server
     #[command(subcommand)]
     Log(RawLog),

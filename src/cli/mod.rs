@@ -9,6 +9,7 @@ mod args;
 mod config_command;
 mod error;
 mod inspect_line;
+pub mod progress;
 pub mod quantity;
 mod rules;
 mod run;
@@ -24,6 +25,7 @@ use clap::Parser;
 use args::{Flags, RawCli, RawCommand, RawLog, RawSeed, Scoped};
 pub use config_command::{as_json, as_table, settings_markdown};
 pub use error::{CliError, Problem};
+pub use progress::Progress;
 pub use rules::{LogFormat, Rule, SyncMode};
 pub use run::{run, start_logging};
 pub use settings::{HttpSettings, LoggingSettings, Settings, StoreSettings, TlsFiles};
@@ -46,6 +48,13 @@ pub enum Command {
     },
     /// Fill a store with believable records.
     Seed(Box<SeedArgs>),
+    /// Take over everything that the Python service left in a store.
+    Adopt {
+        /// How to open the store.
+        store: Box<StoreSettings>,
+        /// Log lines.
+        logging: LoggingSettings,
+    },
     /// Print the log's records.
     LogInspect {
         /// Folder of the store.
@@ -110,6 +119,13 @@ pub fn parse(
         RawCommand::Seed(seed) => {
             let resolved = resolve(&seed.flags, environment, fs)?;
             Ok(Command::Seed(Box::new(seed_args(&seed, &resolved)?)))
+        }
+        RawCommand::Adopt(flags) => {
+            let resolved = resolve(&flags, environment, fs)?;
+            Ok(Command::Adopt {
+                store: Box::new(StoreSettings::checked(&resolved)?),
+                logging: LoggingSettings::checked(&resolved)?,
+            })
         }
         RawCommand::Log(RawLog::Inspect(inspect)) => {
             let data = resolve(&inspect.flags, environment, fs)?.get(&table::DATA)?;

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::{Command, LogFormat, LoggingSettings, Settings, as_json, as_table, parse};
+use crate::adopt;
 use crate::app::{self, AppError};
 use crate::env::Env;
 use crate::log::{self, Finding, Lsn};
@@ -29,6 +30,9 @@ pub fn run() -> ExitCode {
             Ok(())
         }
         Command::Seed(args) => seed::command(env, *args).map_err(|e| e.to_string()),
+        Command::Adopt { store, logging } => {
+            adopt::command(env, &store, &logging).map_err(|e| e.to_string())
+        }
         Command::LogInspect { data, from_lsn, json } => inspect(&env, &data, from_lsn, json),
         Command::LogTruncate { data, at, yes } => truncate(&env, &data, at, yes),
     };

@@ -82,6 +82,10 @@ pub struct StoreSettings {
     pub log_segment_bytes: u64,
     /// Bytes of the whole log; at least two segments.
     pub log_max_bytes: u64,
+    /// How long the end may take for writing Parquet files.
+    pub close_timeout: Duration,
+    /// Bytes of the disk that the log leaves free.
+    pub disk_reserve: u64,
     /// Bytes of memory for loaded partitions; at least `checkpoint_bytes`.
     pub resident_bytes: u64,
     /// Partitions loaded at once.
@@ -181,6 +185,8 @@ impl StoreSettings {
             checkpoint_concurrency: resolved.get(&table::CHECKPOINT_CONCURRENCY)?,
             log_segment_bytes: resolved.get(&table::LOG_SEGMENT_BYTES)?,
             log_max_bytes: resolved.get(&table::LOG_MAX_BYTES)?,
+            close_timeout: resolved.get(&table::CLOSE_TIMEOUT)?,
+            disk_reserve: resolved.get(&table::DISK_RESERVE)?,
             resident_bytes: resolved.get(&table::RESIDENT_BYTES)?,
             resident_partitions: resolved.get(&table::RESIDENT_PARTITIONS)?,
             idle_timeout: resolved.get(&table::IDLE_TIMEOUT)?,

@@ -209,6 +209,11 @@ settings! {
         size(MIB, GIB), "Size of one file of the write-ahead log";
     LOG_MAX_BYTES: SizeRule = "log-max-bytes", Storage, Store, "SIZE", "4GiB",
         size(2 * MIB, TIB), "Size of the whole write-ahead log; writes are refused with 503 beyond it";
+    DISK_RESERVE: SizeRule = "disk-reserve", Storage, Store, "SIZE", "256MiB",
+        size(0, TIB), "Space the log leaves free on the disk, at most a twentieth of it, so that Parquet files can still be written; writes are refused with 503 rather than take it";
+
+    CLOSE_TIMEOUT: DurationRule = "close-timeout", Storage, Store, "DURATION", "5m",
+        millis(SECOND, 24 * HOUR), "How long a shutdown may write to Parquet; what is left then is in the log, and comes back with the next start";
 
     SYNC: SyncRule = "sync", Durability, Store, "MODE", "always",
         SyncRule { interval: millis(1, 10 * SECOND) },

@@ -120,6 +120,8 @@ const BAD: &[(&str, &str, &str)] = &[
     ("checkpoint-concurrency", "65", "out of range"),
     ("log-segment-bytes", "2GiB", "out of range"),
     ("log-max-bytes", "64M", "not understood"),
+    ("disk-reserve", "much", "not understood"),
+    ("close-timeout", "never", "not understood"),
     ("resident-bytes", "lots", "not understood"),
     ("resident-partitions", "1.5", "not understood"),
     ("idle-timeout", "0s", "out of range"),

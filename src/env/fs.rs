@@ -45,6 +45,15 @@ pub struct Stat {
     pub version: u128,
 }
 
+/// Space on the file system of a folder.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Space {
+    /// Bytes that this process may still take.
+    pub available: u64,
+    /// Bytes in all.
+    pub total: u64,
+}
+
 /// An open file. Offsets are bytes from its start.
 pub trait File: Send + Sync {
     /// Reads exactly `buf.len()` bytes; `UnexpectedEof` where the file is shorter.
@@ -137,6 +146,12 @@ pub trait FileSystem: Send + Sync {
     /// # Errors
     /// Whatever the file system says.
     fn stat(&self, path: &Path) -> io::Result<Stat>;
+
+    /// Space on the file system that holds a folder.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    fn space(&self, folder: &Path) -> io::Result<Space>;
 
     /// Reads a whole file.
     ///

@@ -2,6 +2,8 @@
 //! can own them; the ambient ones are banned in `clippy.toml`.
 
 mod clock;
+#[cfg(test)]
+pub mod faulty;
 mod fs;
 mod os_fs;
 mod random;
@@ -9,7 +11,7 @@ mod random;
 use std::sync::Arc;
 
 pub use clock::{Clock, SystemClock};
-pub use fs::{DirEntry, File, FileKind, FileSystem, OpenMode, Stat};
+pub use fs::{DirEntry, File, FileKind, FileSystem, OpenMode, Space, Stat};
 pub use os_fs::OsFileSystem;
 pub use random::{OsRandom, Random};
 

@@ -6,9 +6,9 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
+use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock, statvfs};
 
-use super::fs::{DirEntry, File, FileKind, FileSystem, OpenMode, Stat};
+use super::fs::{DirEntry, File, FileKind, FileSystem, OpenMode, Space, Stat};
 
 /// Files through the operating system.
 pub struct OsFileSystem;
@@ -133,5 +133,12 @@ impl FileSystem for OsFileSystem {
             | (u128::from(meta.mtime().unsigned_abs()) << 30);
         let version = (u128::from(meta.ino()) << 64) ^ time ^ (u128::from(meta.len()) << 96);
         Ok(Stat { len: meta.len(), version })
+    }
+
+    fn space(&self, folder: &Path) -> io::Result<Space> {
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        let found = statvfs(folder)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+        Ok(Space { available: bytes(found.f_bavail), total: bytes(found.f_blocks) })
     }
 }

@@ -291,6 +291,9 @@ impl From<StoreError> for ApiError {
             StoreError::Draining => {
                 Self::new("DRAINING", "The server is stopping").retry_after(SOON)
             }
+            StoreError::TooSlow => {
+                Self::new("TIMEOUT", "The request took too long").retry_after(SOON)
+            }
             StoreError::Internal => Self::new("INTERNAL", "Internal error"),
         }
     }

@@ -9,7 +9,7 @@ use super::params::Params;
 use super::records::{in_time, reader_of, record_id};
 use super::state::AppState;
 use crate::domain::{ListIdentity, Table, UserId};
-use crate::store::{ListRequest, Store, StoreError};
+use crate::store::{Front, ListRequest, Store, StoreError};
 
 /// `GET /api/{table}`
 ///
@@ -18,6 +18,7 @@ use crate::store::{ListRequest, Store, StoreError};
 pub async fn list(
     req: HttpRequest,
     state: Data<AppState>,
+    front: Data<Front>,
     table: ReqData<Table>,
 ) -> Result<HttpResponse, ApiError> {
     let table = table.into_inner();
@@ -31,7 +32,7 @@ pub async fn list(
             let fields = params.fields()?;
             page(store, &user, table, request, identity, fields).await
         };
-        let found = store.cached(&user, what, &[table], make).await?;
+        let found = store.cached(&front, &user, what, &[table], make).await?;
         listing(&req, &found)
     })
     .await
@@ -51,6 +52,7 @@ pub async fn of_audience(
     req: HttpRequest,
     path: Path<String>,
     state: Data<AppState>,
+    front: Data<Front>,
 ) -> Result<HttpResponse, ApiError> {
     let store = state.store()?;
     let (params, user) = reader_of(&req, None)?;
@@ -73,7 +75,8 @@ pub async fn of_audience(
             }
             page(store, &user, table, request, identity, fields).await
         };
-        let found = store.cached(&user, what, &[table, Table::Audiences], make).await?;
+        let tables = [table, Table::Audiences];
+        let found = store.cached(&front, &user, what, &tables, make).await?;
         listing(&req, &found)
     })
     .await

@@ -1,5 +1,7 @@
 //! Query parameters, parsed strictly: valid UTF-8, a known one at most once.
 
+use std::borrow::Cow;
+
 use actix_web::HttpRequest;
 use percent_encoding::percent_decode_str;
 
@@ -15,14 +17,14 @@ pub const MAX_LIMIT: usize = 1000;
 const MAX_Q: usize = 1000;
 
 /// The parameters of a request.
-pub struct Params(Vec<(String, String)>);
+pub struct Params<'q>(Vec<(Cow<'q, str>, Cow<'q, str>)>);
 
-impl Params {
+impl<'q> Params<'q> {
     /// Parses a query string.
     ///
     /// # Errors
     /// 400 where an escape is not UTF-8.
-    pub fn parse(query: &str) -> Result<Self, ApiError> {
+    pub fn parse(query: &'q str) -> Result<Self, ApiError> {
         let mut params = Vec::new();
         for pair in query.split('&').filter(|p| !p.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -42,7 +44,7 @@ impl Params {
     /// # Errors
     /// 400 where it comes twice.
     pub fn get(&self, name: &str) -> Result<Option<&str>, ApiError> {
-        let mut values = self.0.iter().filter(|(n, _)| n == name).map(|(_, v)| v.as_str());
+        let mut values = self.0.iter().filter(|(n, _)| n == name).map(|(_, v)| &**v);
         let value = values.next();
         if values.next().is_some() {
             return Err(ApiError::parameter(name, "must come once"));
@@ -161,13 +163,16 @@ pub fn segment(raw: &str) -> Option<String> {
     for after in escapes {
         after.as_bytes().get(..2).filter(|digits| digits.iter().all(hex))?;
     }
-    percent_decode_str(raw).decode_utf8().ok().map(std::borrow::Cow::into_owned)
+    percent_decode_str(raw).decode_utf8().ok().map(Cow::into_owned)
 }
 
-fn decode(text: &str) -> Result<String, ApiError> {
+fn decode(text: &str) -> Result<Cow<'_, str>, ApiError> {
+    if !text.contains(['%', '+']) {
+        return Ok(Cow::Borrowed(text));
+    }
     let spaced = text.replace('+', " ");
-    let decoded = percent_decode_str(&spaced).decode_utf8().map(std::borrow::Cow::into_owned);
-    decoded.map_err(|_| {
+    let decoded = percent_decode_str(&spaced).decode_utf8().map(Cow::into_owned);
+    decoded.map(Cow::Owned).map_err(|_| {
         ApiError::new("INVALID_PARAMETER", "The query is not valid UTF-8").detail("in", "query")
     })
 }

@@ -173,7 +173,10 @@ pub fn user_of(req: &HttpRequest, body: Option<&Body<'_>>) -> Result<UserId, Api
 /// # Errors
 /// 400 where it names none or its query is malformed, 403 where it names two, 429 where the user
 /// asks too often.
-pub fn reader_of(req: &HttpRequest, path: Option<&str>) -> Result<(Params, UserId), ApiError> {
+pub fn reader_of<'q>(
+    req: &'q HttpRequest,
+    path: Option<&str>,
+) -> Result<(Params<'q>, UserId), ApiError> {
     let params = Params::parse(req.query_string())?;
     let user = claimed(&[path, params.get("user_id")?])?;
     edge::admit(req, &user)?;

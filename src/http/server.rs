@@ -31,6 +31,7 @@ use super::state::AppState;
 use super::tls::Certificates;
 use crate::cli::HttpSettings;
 use crate::env::Clock;
+use crate::store::Front;
 
 /// Refused clients that are told why at once; more are cut off.
 const MOST_GOODBYES: usize = 64;
@@ -131,8 +132,11 @@ fn app(
     let origins = data.bounds.origins.clone();
     let state = data.clone();
     let outermost = move |req: ServiceRequest, next: Next<_>| edge(state.clone(), req, next);
+    // Made on the worker's own thread, for it alone.
+    let front = Data::new(Front::default());
     App::new()
         .app_data(data.clone())
+        .app_data(front)
         .wrap(Compress::default())
         .wrap(Condition::new(!origins.is_empty(), cors(&origins)))
         .wrap(from_fn(outermost))

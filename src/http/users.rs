@@ -10,18 +10,22 @@ use super::params::path_segment;
 use super::records::{in_time, reader_of};
 use super::state::AppState;
 use crate::domain::Table;
-use crate::store::Summary;
+use crate::store::{Front, Summary};
 
 /// `GET /api/users/{user_id}/summary`
 ///
 /// # Errors
 /// What is wrong with the request, or keeps the store from reading.
-pub async fn summary(req: HttpRequest, state: Data<AppState>) -> Result<HttpResponse, ApiError> {
+pub async fn summary(
+    req: HttpRequest,
+    state: Data<AppState>,
+    front: Data<Front>,
+) -> Result<HttpResponse, ApiError> {
     let store = state.store()?;
     let (_, user) = reader_of(&req, Some(&path_user(&req)?))?;
     in_time(&state, async {
         let make = async { Ok::<_, ApiError>(shown(&store.summary(&user).await?).to_string()) };
-        let found = store.cached(&user, "summary".to_owned(), &Table::PUBLIC, make).await?;
+        let found = store.cached(&front, &user, "summary".to_owned(), &Table::PUBLIC, make).await?;
         listing(&req, &found)
     })
     .await
@@ -76,6 +80,7 @@ pub async fn erase(req: HttpRequest, state: Data<AppState>) -> Result<HttpRespon
             "distributions": erased.distributions,
             "files": erased.files,
         },
+        "counts_complete": erased.counts_complete,
         "log_released": erased.log_released,
     });
     Ok(answer(body.to_string()))

@@ -18,7 +18,7 @@ use super::state::{Phase, Reached, Record};
 use super::status::FullReason;
 use super::{
     Acknowledge, AppendError, Location, LogError, LogFailure, LogOptions, LogState, LogStatus, Lsn,
-    OpenReport, RecordBody, RemovalReport, Stream, Writer,
+    OpenReport, ReadPoint, RecordBody, RemovalReport, Stream, Writer,
 };
 use crate::domain::{PartitionKey, Table, UserId};
 use crate::env::Env;
@@ -178,7 +178,7 @@ impl Log {
     /// and [`Log::unpublished`].
     #[must_use]
     pub fn epoch(&self) -> u64 {
-        self.shared().state().epoch
+        self.shared().epoch()
     }
 
     /// LSN through which everything survives power loss.
@@ -193,39 +193,40 @@ impl Log {
         self.shared().state().next.previous()
     }
 
-    /// Waits until everything through `lsn` survives power loss, in every sync mode. Asks for
+    /// Waits until everything through `point` survives power loss, in every sync mode. Asks for
     /// the sync when called, not when first polled. Needs no particular runtime.
     ///
     /// # Errors
-    /// [`LogFailure`] where that will not happen.
+    /// [`LogFailure`] where that will not happen: [`LogFailure::NoSuchRecord`] where the point's
+    /// record was rolled back, whatever bears its LSN now.
     pub fn sync_through(
         &self,
-        lsn: Lsn,
+        point: ReadPoint,
     ) -> impl Future<Output = Result<(), LogFailure>> + Send + use<> {
-        self.wait(lsn, Reached::Durable)
+        self.wait(point, Reached::Durable)
     }
 
-    /// Waits until `lsn` is acknowledged: fsynced in [`super::SyncMode::Always`], written in the
-    /// others. Costs two loads where it is already.
+    /// Waits until `point` is acknowledged: fsynced in [`super::SyncMode::Always`], written in
+    /// the others. Costs three loads where it is already.
     ///
     /// # Errors
-    /// [`LogFailure`] where that will not happen.
+    /// As [`Log::sync_through`].
     pub fn visible_through(
         &self,
-        lsn: Lsn,
+        point: ReadPoint,
     ) -> impl Future<Output = Result<(), LogFailure>> + Send + use<> {
-        self.wait(lsn, Reached::Visible)
+        self.wait(point, Reached::Visible)
     }
 
     fn wait(
         &self,
-        lsn: Lsn,
+        point: ReadPoint,
         until: Reached,
     ) -> impl Future<Output = Result<(), LogFailure>> + Send + use<> {
-        let registered = if self.shared().has(lsn, until) {
+        let registered = if point.lsn == Lsn::NONE || self.shared().has(point, until) {
             Err(Ok(()))
         } else {
-            self.shared().change(|state| state.wait(lsn, until))
+            self.shared().change(|state| state.wait(point, until))
         };
         async move {
             match registered {

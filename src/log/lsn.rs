@@ -36,6 +36,21 @@ impl Lsn {
     }
 }
 
+/// What an answer rests on: everything through an LSN, as it was in an epoch of the log. After a
+/// batch that failed, the same LSN may name another record, in a later epoch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ReadPoint {
+    /// See [`super::Log::epoch`].
+    pub epoch: u64,
+    /// The last record it rests on.
+    pub lsn: Lsn,
+}
+
+impl ReadPoint {
+    /// Rests on nothing that could be lost.
+    pub const NONE: Self = Self { epoch: 0, lsn: Lsn::NONE };
+}
+
 impl fmt::Display for Lsn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

@@ -19,6 +19,7 @@
 mod acknowledge;
 mod batch;
 mod bytes_at;
+mod company;
 mod error;
 mod folder;
 mod frame;
@@ -44,11 +45,12 @@ mod truncate;
 mod writer;
 
 pub use acknowledge::Acknowledge;
+pub use company::Linger;
 pub use error::{AppendError, LogError, LogFailure};
 pub use handle::Log;
 pub use index::Location;
 pub use inspect::{Finding, InspectSummary, inspect};
-pub use lsn::Lsn;
+pub use lsn::{Lsn, ReadPoint};
 pub use options::{LogOptions, SyncMode};
 pub use record::{RecordBody, Subject};
 pub use status::{

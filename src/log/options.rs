@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::LogError;
 use super::segment::SEGMENT_HEADER_BYTES;
+use crate::env::Space;
 
 /// When an append is acknowledged, and when it survives power loss.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,6 +31,9 @@ pub struct LogOptions {
     pub max_pending_bytes: usize,
     /// Most bytes of all segments together.
     pub max_log_bytes: u64,
+    /// Bytes of the disk that no new segment takes, so that checkpoints can still write the files
+    /// that let old segments go; at most a twentieth of the disk.
+    pub disk_reserve: u64,
 }
 
 impl Default for LogOptions {
@@ -40,6 +44,7 @@ impl Default for LogOptions {
             max_record_bytes: 16 << 20,
             max_pending_bytes: 64 << 20,
             max_log_bytes: 8 << 30,
+            disk_reserve: 0,
         }
     }
 }
@@ -49,7 +54,16 @@ const MAX_SEGMENT_BYTES: u64 = 1 << 30;
 /// Largest record anyone may allow.
 const MAX_RECORD_BYTES: usize = 256 << 20;
 
+/// Share of the disk that is kept free at most.
+const RESERVE_SHARE: u64 = 20;
+
 impl LogOptions {
+    /// Whether another `bytes` for the log leave the reserve.
+    pub(crate) fn leaves_reserve(&self, space: Space, bytes: u64) -> bool {
+        let reserve = self.disk_reserve.min(space.total / RESERVE_SHARE);
+        space.available >= bytes.saturating_add(reserve)
+    }
+
     /// Refuses settings that cannot work.
     pub(crate) fn check(&self) -> Result<(), LogError> {
         let wrong = if self.segment_bytes <= SEGMENT_HEADER_BYTES {
@@ -68,5 +82,23 @@ impl LogOptions {
             return Ok(());
         };
         Err(LogError::Options(wrong))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reserve_is_a_small_part_of_a_small_disk() {
+        let options = LogOptions { disk_reserve: 1000, ..LogOptions::default() };
+        let large = |available| Space { available, total: 1 << 40 };
+        assert!(options.leaves_reserve(large(1500), 500));
+        assert!(!options.leaves_reserve(large(1499), 500));
+        let small = |available| Space { available, total: 2000 };
+        assert!(options.leaves_reserve(small(600), 500));
+        assert!(!options.leaves_reserve(small(599), 500));
+        let none = LogOptions { disk_reserve: 0, ..options };
+        assert!(none.leaves_reserve(large(500), 500));
     }
 }

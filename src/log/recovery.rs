@@ -337,6 +337,7 @@ impl Read {
         let state = State {
             phase: Phase::Running,
             epoch: 1,
+            rolled_to: Lsn::NONE,
             next: end.last.next(),
             tail: end.tail,
             pending: Batch::default(),
@@ -350,6 +351,7 @@ impl Read {
             full: None,
             counters: WriterCounters::default(),
             writer_sleeps: false,
+            wanted: 0,
         };
         let shared = Shared::new(env.clone(), dir.to_owned(), end.log_id, options, state);
         Writer::new(Arc::new(shared), end.file, end.tail, progress)

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::segment::file_name;
 use super::state::{Phase, Progress, Reached, State};
-use super::{LogError, LogOptions, Lsn};
+use super::{Linger, LogError, LogOptions, Lsn, ReadPoint};
 use crate::env::{Env, File, OpenMode};
 
 /// Segments kept open for reading.
@@ -28,6 +28,7 @@ pub(crate) struct Shared {
     written: AtomicU64,
     visible: AtomicU64,
     durable: AtomicU64,
+    epoch: AtomicU64,
     readers: Mutex<LruCache<Lsn, Arc<dyn File>>>,
     /// Held while segments are removed, so that they go in order.
     pub(crate) removal: Mutex<()>,
@@ -47,7 +48,7 @@ impl Shared {
         options: LogOptions,
         state: State,
     ) -> Self {
-        let progress = state.progress;
+        let (progress, epoch) = (state.progress, state.epoch);
         let shared = Self {
             env,
             dir,
@@ -58,10 +59,11 @@ impl Shared {
             written: AtomicU64::new(0),
             visible: AtomicU64::new(0),
             durable: AtomicU64::new(0),
+            epoch: AtomicU64::new(0),
             readers: Mutex::new(LruCache::new(OPEN_READERS)),
             removal: Mutex::new(()),
         };
-        shared.publish_progress(progress);
+        shared.publish(epoch, progress);
         shared
     }
 
@@ -69,8 +71,9 @@ impl Shared {
         lock(&self.state)
     }
 
-    /// Tells lock-free readers how far the log is.
-    pub(crate) fn publish_progress(&self, progress: Progress) {
+    /// Tells lock-free readers how far the log is, and in which epoch.
+    pub(crate) fn publish(&self, epoch: u64, progress: Progress) {
+        self.epoch.store(epoch, Ordering::Release);
         self.written.store(progress.written.get(), Ordering::Release);
         self.visible.store(progress.visible.get(), Ordering::Release);
         self.durable.store(progress.durable.get(), Ordering::Release);
@@ -85,16 +88,22 @@ impl Shared {
         }
     }
 
-    /// Whether the LSN is reached, without a lock.
-    pub(crate) fn has(&self, lsn: Lsn, until: Reached) -> bool {
-        self.progress().has(lsn, until)
+    /// Whether the point is reached, without a lock; `false` where that takes a closer look.
+    pub(crate) fn has(&self, point: ReadPoint, until: Reached) -> bool {
+        // In this order: an LSN given again is reached only after the epoch that gave it.
+        self.progress().has(point.lsn, until) && self.epoch() == point.epoch
+    }
+
+    /// Grows whenever records were rolled back, before their LSNs are given again.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
     }
 
     /// Runs `change` on the state, then wakes the writer where it sleeps and has something to do.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state();
         let result = change(&mut state);
-        let wake = state.writer_sleeps && state.has_work();
+        let wake = state.writer_sleeps && state.has_work() && state.has_company();
         if wake {
             state.writer_sleeps = false;
         }
@@ -120,6 +129,21 @@ impl Shared {
             }
         };
         state.writer_sleeps = false;
+    }
+
+    /// Sleeps until enough records wait to be worth a sync, something cannot wait, or the time
+    /// is over.
+    pub(crate) fn wait_for_company(&self, linger: Linger) {
+        let mut state = self.state();
+        state.wanted = linger.records;
+        if !state.has_company() {
+            state.writer_sleeps = true;
+            // As in `wait_for_work`.
+            let woken = self.work.wait_timeout(state, linger.at_most);
+            state = woken.unwrap_or_else(PoisonError::into_inner).0;
+            state.writer_sleeps = false;
+        }
+        state.wanted = 0;
     }
 
     /// Takes no more appends; what waits is still written.

@@ -15,8 +15,11 @@ use super::frame::{FrameSize, KeyRef, RecordKind, encode};
 use super::index::{Index, Location, StreamNumber};
 use super::segments::Segments;
 use super::status::{FullReason, WriterCounters};
-use super::{AppendError, LogFailure, LogOptions, Lsn};
+use super::{AppendError, LogFailure, LogOptions, Lsn, ReadPoint};
 use crate::domain::{PartitionKey, UserId};
+
+/// Waiting bytes that are worth a sync, however few records they are.
+const ENOUGH_BYTES: usize = 256 * 1024;
 
 /// How far the log is in its life.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -81,6 +84,8 @@ pub(crate) struct Record<'a> {
 pub(crate) struct State {
     pub(crate) phase: Phase,
     pub(crate) epoch: u64,
+    /// The last record that the latest rollback left.
+    pub(crate) rolled_to: Lsn,
     /// LSN of the next record.
     pub(crate) next: Lsn,
     pub(crate) tail: Tail,
@@ -99,6 +104,8 @@ pub(crate) struct State {
     pub(crate) counters: WriterCounters,
     /// Whether the writer sleeps and must be woken.
     pub(crate) writer_sleeps: bool,
+    /// Records for which it is to be woken; 0 for any.
+    pub(crate) wanted: usize,
 }
 
 impl State {
@@ -255,6 +262,7 @@ impl State {
         segments.set(tail.first, tail.capacity);
         self.tail = tail;
         self.next = last.next();
+        self.rolled_to = last;
         self.sync_wanted = self.sync_wanted.min(last);
         let dones = std::mem::take(&mut self.pending.dones);
         self.pending.clear();
@@ -264,9 +272,13 @@ impl State {
     /// Registers a waiter, or says at once what it would be told.
     pub(crate) fn wait(
         &mut self,
-        lsn: Lsn,
+        point: ReadPoint,
         until: Reached,
     ) -> Result<oneshot::Receiver<Result<(), LogFailure>>, Result<(), LogFailure>> {
+        let lsn = point.lsn;
+        if !self.stands(point) {
+            return Err(Err(LogFailure::NoSuchRecord));
+        }
         if self.progress.has(lsn, until) {
             return Err(Ok(()));
         }
@@ -286,6 +298,12 @@ impl State {
         Ok(receiver)
     }
 
+    /// Whether the record at a point is still the one that was there. A point from before the
+    /// latest rollback but one is given up without a closer look.
+    fn stands(&self, point: ReadPoint) -> bool {
+        point.epoch == self.epoch || (point.epoch + 1 == self.epoch && point.lsn <= self.rolled_to)
+    }
+
     /// Takes out the waiters that have what they wait for.
     pub(crate) fn reached(&mut self) -> Vec<Waiter> {
         let progress = self.progress;
@@ -296,6 +314,14 @@ impl State {
     pub(crate) fn stranded(&mut self) -> Vec<Waiter> {
         let next = self.next;
         self.waiters.extract_if(.., |w| w.lsn >= next).collect()
+    }
+
+    /// Whether as much waits as the writer wants, or something that must not wait.
+    pub(crate) fn has_company(&self) -> bool {
+        self.pending.dones.len() >= self.wanted
+            || self.pending.bytes.len() >= ENOUGH_BYTES
+            || self.phase != Phase::Running
+            || self.sync_wanted > self.progress.durable
     }
 
     /// Whether the writer has something to do at once.

@@ -18,6 +18,7 @@ fn run(mut writer: Writer) {
         loop {
             match writer.step() {
                 Next::Again => {}
+                Next::Linger(linger) => shared.wait_for_company(linger),
                 Next::Wait(at_most) => shared.wait_for_work(at_most),
                 Next::Stop => return,
             }

@@ -14,12 +14,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::batch::{Batch, Chunk, Done, Opening, Tail};
+use super::company::Company;
 use super::frame::seal_all;
 use super::segment::{CreateError, SegmentHeader, create, is_no_space};
 use super::shared::Shared;
 use super::state::{Phase, Progress, State};
 use super::status::{FullReason, WriterCounters};
-use super::{LogFailure, Lsn, SyncMode};
+use super::{Linger, LogFailure, Lsn, SyncMode};
 use crate::env::File;
 
 /// What to do after a step.
@@ -27,6 +28,8 @@ use crate::env::File;
 pub enum Next {
     /// Step again: there may be more.
     Again,
+    /// As [`Next::Again`], and better a moment later.
+    Linger(Linger),
     /// Nothing to do until something is appended or asked for, or this much time has passed.
     Wait(Option<Duration>),
     /// Never again: closed, or a write failed.
@@ -55,6 +58,7 @@ pub struct Writer {
     /// Whether a segment was made or grown since the last outcome was told.
     made_room: bool,
     counters: WriterCounters,
+    company: Company,
 }
 
 impl Writer {
@@ -73,6 +77,7 @@ impl Writer {
             dirty_since: None,
             made_room: false,
             counters: WriterCounters::default(),
+            company: Company::default(),
         }
     }
 
@@ -93,10 +98,16 @@ impl Writer {
             (state.phase == Phase::Closing, state.sync_wanted)
         };
         let worked = !self.batch.is_empty();
+        let mut linger = None;
         if worked {
+            let (records, before) = (self.batch.dones.len(), self.counters.sync_time);
             let outcome = self.write_batch();
             if self.settle(outcome) == Next::Stop {
                 return Next::Stop;
+            }
+            if self.shared.options.sync == SyncMode::Always {
+                linger =
+                    self.company.after(records, self.counters.sync_time.saturating_sub(before));
             }
         }
         let until_due = self.until_due();
@@ -112,7 +123,7 @@ impl Writer {
         }
         match (closing, worked) {
             (true, _) => self.finish(),
-            (_, true) => Next::Again,
+            (_, true) => linger.map_or(Next::Again, Next::Linger),
             _ => Next::Wait(until_due),
         }
     }
@@ -170,6 +181,7 @@ impl Writer {
 
     fn rotate(&mut self, first: Lsn, capacity: u64) -> Result<(), Failure> {
         self.sync()?;
+        self.check_reserve(capacity)?;
         let shared = &self.shared;
         let header =
             SegmentHeader { log_id: shared.log_id, first, previous_last: self.progress.written };
@@ -185,7 +197,19 @@ impl Writer {
         }
     }
 
+    /// Fails where another `bytes` would take what checkpoints need.
+    fn check_reserve(&self, bytes: u64) -> Result<(), Failure> {
+        let shared = &self.shared;
+        match shared.env.fs.space(&shared.dir) {
+            Ok(space) if shared.options.leaves_reserve(space, bytes) => Ok(()),
+            Ok(_) => Err(Failure::NoSpace),
+            // Whether there is room shows when it is taken.
+            Err(_) => Ok(()),
+        }
+    }
+
     fn grow(&mut self, capacity: u64) -> Result<(), Failure> {
+        self.check_reserve(capacity.saturating_sub(self.tail.capacity))?;
         match self.file.allocate(capacity) {
             Ok(()) => {
                 self.tail.capacity = capacity;
@@ -247,7 +271,7 @@ impl Writer {
         };
         state.progress = self.progress;
         state.counters = self.counters;
-        shared.publish_progress(self.progress);
+        shared.publish(state.epoch, self.progress);
         let reached = state.reached();
         match failure {
             None => {}

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::{Generator, Plan, Progress, Sink, run};
+use super::{Generator, Plan, Sink, run};
 use crate::app::{self, AppError};
-use crate::cli::SeedArgs;
+use crate::cli::{Progress, SeedArgs};
 use crate::domain::input::{Body, InputError};
 use crate::domain::limits::InputLimits;
 use crate::domain::{Table, UserId};
@@ -78,10 +78,10 @@ pub fn command(env: Env, args: SeedArgs) -> Result<(), SeedError> {
         let until = args.until.unwrap_or_else(|| env.clock.now());
         let generator = Generator::new(args.seed, args.options, until);
         let plan = Plan { generator, users: args.users, concurrency: args.concurrency };
-        let mut progress = Progress::on_stderr(std::io::stderr().is_terminal());
+        let mut progress = Progress::on_stderr(std::io::stderr().is_terminal(), "records");
         let ran = run(&plan, &StoreSink(store.clone()), env.clock.as_ref(), &mut progress).await;
         eprintln!("writing Parquet files");
-        store.close().await.map_err(SeedError::Close)?;
+        store.close(args.store.close_timeout).await.map_err(SeedError::Close)?;
         let summary = ran.map_err(|e| SeedError::Run(e.to_string()))?;
         println!("{summary}");
         Ok(())

@@ -12,12 +12,10 @@ mod distribution;
 mod generator;
 mod platform;
 mod prng;
-mod progress;
 mod runner;
 mod sample;
 
 pub use command::{SeedError, command};
 pub use generator::{DEFAULT_SEED, Generator, MAX_USERS, Options, Record};
-pub use progress::Progress;
 pub use runner::{Plan, RunError, Sink, Summary, run};
 pub use sample::{SAMPLE_OPTIONS, SAMPLE_USERS, sample, sample_now};

@@ -9,7 +9,7 @@ use indicatif::{DecimalBytes, HumanCount};
 use thiserror::Error;
 
 use super::generator::{Generator, Record};
-use super::progress::{Progress, per_second};
+use crate::cli::progress::{Progress, per_second};
 use crate::domain::Table;
 use crate::env::Clock;
 
@@ -221,7 +221,8 @@ mod tests {
 
     async fn run_into(sink: &Memory) -> (Result<Summary, RunError<Full>>, String) {
         let (sender, lines) = mpsc::channel();
-        let mut progress = Progress::lines(Box::new(Lines(sender)), Duration::from_secs(15));
+        let mut progress =
+            Progress::lines(Box::new(Lines(sender)), "records", Duration::from_secs(15));
         let outcome = run(&plan(), sink, &Ticking(Mutex::new(0)), &mut progress).await;
         (outcome, String::from_utf8(lines.try_iter().collect()).expect("text"))
     }

@@ -16,6 +16,9 @@ pub enum StorageError {
     /// The condition of a put or a move does not hold.
     #[error("object changed or exists")]
     Conflict,
+    /// Something else bears the name of a folder.
+    #[error("not a folder")]
+    NotAFolder,
     /// No space is left. Trying later may succeed.
     #[error("no space left")]
     Full,
@@ -30,6 +33,7 @@ impl From<io::Error> for StorageError {
             io::ErrorKind::NotFound => Self::NotFound,
             io::ErrorKind::UnexpectedEof => Self::Truncated,
             io::ErrorKind::AlreadyExists => Self::Conflict,
+            io::ErrorKind::NotADirectory => Self::NotAFolder,
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
             _ => Self::Io(error),
         }

@@ -3,43 +3,63 @@
 use std::fmt::Write;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
+use super::front::{Found, Front, Made};
 use super::{Listing, Store};
-use crate::actors::listing_cache::{CacheKey, Forget, Keep, Lookup};
+use crate::actors::listing_cache::{CacheKey, Forget, Keep, Lookup, Used};
 use crate::domain::{Table, UserId};
 
 impl Store {
-    /// The answer `what` of a user, from the cache where no record of `tables` changed since it
-    /// was made, and otherwise from `make`. An answer that was sent to a writer is always seen.
+    /// The answer `what` of a user, from the worker's own `front` or the cache where no record
+    /// of `tables` changed since it was made, and otherwise from `make`. An answer that was sent
+    /// to a writer is always seen.
     ///
     /// # Errors
     /// Those of `make`.
     pub async fn cached<E>(
         &self,
+        front: &Front,
         user: &UserId,
         what: String,
         tables: &[Table],
         make: impl Future<Output = Result<String, E>>,
     ) -> Result<Arc<Listing>, E> {
-        let mut generations = [0; 3];
-        for (slot, table) in generations.iter_mut().zip(tables) {
-            *slot = self.shared.registry.table(user, *table).generation();
-        }
         let key = CacheKey { user: user.clone(), what };
+        let now = self.shared.env.clock.monotonic();
+        if let Some(Found { listing, tell }) = front.find(&key, now) {
+            self.cache_counts.hits.fetch_add(1, Ordering::Relaxed);
+            if tell {
+                // A busy cache hears of it another time.
+                let _ = self.cache.try_send(Used(key));
+            }
+            return Ok(listing);
+        }
+        // Before anything is read: a change that comes meanwhile makes the answer worthless.
+        let entries = tables.iter().map(|table| self.shared.registry.table(user, *table));
+        let read_at: Made = entries.map(|entry| (Arc::clone(&entry), entry.generation())).collect();
+        let mut generations = [0; 3];
+        for (slot, (_, generation)) in generations.iter_mut().zip(&read_at) {
+            *slot = *generation;
+        }
         let (reply, answer) = oneshot::channel();
         // Without an answer from a busy cache the listing is made afresh.
         let _ = self.cache.try_send(Lookup { key: key.clone(), generations, reply });
         if let Ok(Some(listing)) = answer.await {
+            front.remember(key, &listing, read_at, now);
             return Ok(listing);
         }
         let body = Bytes::from(make.await?);
         let listing = Arc::new(Listing { etag: etag(&body), body });
         // As above.
-        let _ = self.cache.try_send(Keep { key, generations, listing: Arc::clone(&listing) });
+        let keep = Keep { key: key.clone(), generations, listing: Arc::clone(&listing) };
+        if self.cache.try_send(keep).is_ok() {
+            front.remember(key, &listing, read_at, now);
+        }
         Ok(listing)
     }
 

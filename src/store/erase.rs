@@ -33,6 +33,8 @@ pub struct Erased {
     pub platforms: u64,
     /// Distributions.
     pub distributions: u64,
+    /// Whether all of them could be counted: what cannot be read is erased all the same.
+    pub counts_complete: bool,
     /// Files.
     pub files: u64,
     /// Whether the log holds nothing of the user any more. Otherwise it does until its oldest
@@ -48,11 +50,12 @@ impl Store {
     /// files could not be removed: the user is then erased from reads, and asking again removes
     /// the rest.
     pub async fn erase(&self, user: &UserId) -> Result<Erased, StoreError> {
-        let summary = match self.summary(user).await {
-            // What cannot be read is erased all the same; it is not counted.
-            Err(StoreError::PartitionCorrupt) => super::Summary::default(),
-            other => other?,
-        };
+        let mut counts_complete = true;
+        let [audiences, platforms, distributions] = [
+            self.counted(user, Table::Audiences, &mut counts_complete).await?,
+            self.counted(user, Table::Platforms, &mut counts_complete).await?,
+            self.counted(user, Table::Distributions, &mut counts_complete).await?,
+        ];
         let fence = |closed| Fence { user: user.clone(), closed };
         let fenced = self.supervisor.send(fence(true)).await.map_err(|_| StoreError::Draining)?;
         if !fenced {
@@ -64,13 +67,8 @@ impl Store {
         self.forget_listings(user).await;
         let (files, lsn) = erased?;
         let log_released = self.release(lsn).await;
-        let erased = Erased {
-            audiences: summary.audiences.total,
-            platforms: summary.platforms.total,
-            distributions: summary.distributions.total,
-            files,
-            log_released,
-        };
+        let erased =
+            Erased { audiences, platforms, distributions, counts_complete, files, log_released };
         let (audit, user) = (Arc::clone(&self.audit), user.clone());
         let line = move || {
             audit.user_erased(
@@ -86,6 +84,22 @@ impl Store {
         match tokio::task::spawn_blocking(line).await {
             Ok(Ok(())) => Ok(erased),
             _ => Err(StoreError::StorageFailed),
+        }
+    }
+
+    /// The records of a table; 0 where they cannot be read.
+    async fn counted(
+        &self,
+        user: &UserId,
+        table: Table,
+        complete: &mut bool,
+    ) -> Result<u64, StoreError> {
+        match self.tally(user, table).await {
+            Err(StoreError::PartitionCorrupt | StoreError::StorageFailed) => {
+                *complete = false;
+                Ok(0)
+            }
+            tally => Ok(tally?.total),
         }
     }
 

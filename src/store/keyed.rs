@@ -83,8 +83,7 @@ impl Store {
         };
         let ledger = PartitionKey::whole(user, Table::Idempotency);
         let make = |reply| Work::Get { id: id.clone(), reply };
-        let answer = self.door.ask_again(&ledger, make).await;
-        match self.door.settled(answer).await {
+        match self.door.read(&ledger, make).await {
             Ok(row) if row.text("fingerprint") == Some(&request.fingerprint) => {
                 remembered(&row).map(Begun::Replay).ok_or(StoreError::Internal)
             }

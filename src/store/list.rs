@@ -65,8 +65,7 @@ impl Store {
                     Scan::new(filter.clone(), position.clone(), want, budget, columns.clone());
                 Work::Scan { scan: Box::new(scan), reply }
             };
-            let answer = self.door.ask_again(&key, make).await;
-            let found = self.door.settled(answer).await?;
+            let found = self.door.read(&key, make).await?;
             let room = room(&found, limit - rows.len(), rows.is_empty(), &mut budget);
             if let (true, Some(last)) = (found.len() > room, found.get(..room)) {
                 let last = last.last().map(|row| Place { month, position: Position::of(row) });

@@ -1,5 +1,7 @@
 //! Checkpoints on demand, readiness, the end.
 
+use std::time::Duration;
+
 use futures_util::StreamExt;
 use futures_util::stream;
 use tokio::sync::oneshot;
@@ -119,12 +121,14 @@ impl Store {
     }
 
     /// Ends the store: nothing starts any more, everything is written to its Parquet file, the
-    /// log is closed. Requests must have been answered before.
+    /// log is closed. Requests must have been answered before. What is not written after
+    /// `at_most` is left to the log.
     ///
     /// # Errors
     /// What could not be written; the log still has it.
-    pub async fn close(&self) -> Result<(), StoreError> {
-        let saved = self.checkpoint(false).await;
+    pub async fn close(&self, at_most: Duration) -> Result<(), StoreError> {
+        let saving = tokio::time::timeout(at_most, self.checkpoint(false));
+        let saved = saving.await.unwrap_or(Err(StoreError::TooSlow));
         // Without a supervisor nothing starts either.
         let _ = self.supervisor.send(Drain).await;
         let log = self.shared.log.clone();

@@ -4,15 +4,19 @@
 //! `Ok`: with `--sync always`, the change survives kill -9 and power loss; with the other modes,
 //! what they say. Reads see every change that was answered before they began.
 
+mod adopt;
 mod audit;
 mod cached;
 mod erase;
+mod front;
 mod keyed;
 mod list;
 mod maintain;
 mod record;
 mod summary;
 mod survey;
+#[cfg(test)]
+mod tests;
 mod usage;
 
 use std::path::PathBuf;
@@ -24,7 +28,9 @@ pub use crate::actors::StoreError;
 pub use crate::actors::listing_cache::{CacheCounts, Listing};
 pub use crate::actors::messages::{Precondition, Written};
 pub use crate::actors::usage::Quota;
+pub use adopt::Adopted;
 pub use erase::Erased;
+pub use front::Front;
 pub use keyed::{Begun, KeyedRequest, Pending, Remembered};
 pub use list::{ListRequest, Page};
 pub use maintain::Readiness;

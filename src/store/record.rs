@@ -8,7 +8,7 @@ use super::{Precondition, Store, StoreError, Written};
 use crate::actors::catalog::{Locate, SaveBrought};
 use crate::actors::messages::{Answer, Change, Remember, SaveMode, Work, Write};
 use crate::domain::{Micros, PartitionKey, Partitioning, Patch, RecordId, Row, Table, UserId};
-use crate::log::Lsn;
+use crate::log::ReadPoint;
 
 impl Store {
     /// Saves a record: a new one, or, where its id exists, an update of it in the month where it
@@ -23,7 +23,7 @@ impl Store {
         precondition: Precondition,
         remember: Option<Remember>,
     ) -> Result<Written, StoreError> {
-        let _counted = self.counted(user).await?;
+        let _measured = self.measured(user).await?;
         let table = patch.table();
         let created_at = patch.created_at.unwrap_or_else(|| self.shared.env.clock.now());
         let key = PartitionKey::holding(user, table, created_at).ok_or(StoreError::Internal)?;
@@ -67,7 +67,7 @@ impl Store {
         names_status: bool,
         remember: Option<Remember>,
     ) -> Result<Written, StoreError> {
-        let _counted = self.counted(user).await?;
+        let _measured = self.measured(user).await?;
         let table = patch.table();
         let change = Change::Save {
             id: id.clone(),
@@ -163,8 +163,7 @@ impl Store {
 
     async fn look(&self, key: &PartitionKey, id: &RecordId) -> Result<Arc<Row>, StoreError> {
         let make = |reply| Work::Get { id: id.clone(), reply };
-        let answer = self.door.ask_again(key, make).await;
-        self.door.settled(answer).await
+        self.door.read(key, make).await
     }
 
     async fn locate(
@@ -176,7 +175,7 @@ impl Store {
         let (reply, answer) = oneshot::channel();
         let catalog = self.door.catalog(user, table).await?;
         catalog.try_send(Locate { id: id.clone(), reply }).map_err(|_| StoreError::Overloaded)?;
-        let lost = |_| Answer { result: Err(StoreError::Overloaded), as_of: Lsn::new(0) };
+        let lost = |_| Answer { result: Err(StoreError::Overloaded), as_of: ReadPoint::NONE };
         answer.await.unwrap_or_else(lost).result
     }
 }

@@ -56,7 +56,7 @@ impl Store {
         })
     }
 
-    async fn tally(&self, user: &UserId, table: Table) -> Result<Tally, StoreError> {
+    pub(super) async fn tally(&self, user: &UserId, table: Table) -> Result<Tally, StoreError> {
         let spec = table.spec();
         let counted = ["status", "platform_type"];
         let columns = counted.iter().filter_map(|name| spec.column(name)).map(|(i, _)| i).collect();

@@ -15,7 +15,7 @@ impl Store {
     ///
     /// # Errors
     /// Whatever keeps the store from reading the user's files.
-    pub(super) async fn counted(&self, user: &UserId) -> Result<Option<Arc<Usage>>, StoreError> {
+    pub(super) async fn measured(&self, user: &UserId) -> Result<Option<Arc<Usage>>, StoreError> {
         let Some(usage) = self.shared.usage(user) else { return Ok(None) };
         if !usage.is_complete() {
             let _reading = usage.reading.lock().await;
@@ -39,8 +39,7 @@ impl Store {
                     Some(held) => usage.found(&key, held),
                     // It says so itself, once it is loaded.
                     None => {
-                        match self.door.ask_again(&key, |reply| Work::Weigh { reply }).await.result
-                        {
+                        match self.door.read(&key, |reply| Work::Weigh { reply }).await {
                             // Other months must not stand still for one that cannot be read.
                             Err(StoreError::PartitionCorrupt) => usage.found(&key, Held::default()),
                             other => other?,

@@ -193,3 +193,47 @@ async fn an_unreadable_file_closes_its_partition_and_is_never_touched() {
     assert_eq!(names(&server).await, ["in the file", "in the log alone"]);
     assert_eq!(server.get("/health/ready").await.expect(200)["unreadable_files"], json!([]));
 }
+
+/// What bears the name of a partition's file, or of its folder, and could not be replaced by one.
+#[tokio::test]
+async fn what_stands_in_a_files_place_is_named_and_left_alone() {
+    let folder = tempfile::tempdir().expect("folder");
+    let data = folder.path().join("data");
+    let platform = |user: &str| json!({ "user_id": user, "platform_type": "meta", "name": "p" });
+    let named = |user: &str| data.join(format!("platforms/user_id={user}/platforms.parquet"));
+    fs::create_dir_all(named("folder")).expect("folder");
+    fs::create_dir_all(named("link").parent().expect("parent")).expect("folder");
+    std::os::unix::fs::symlink("nowhere", named("link")).expect("link");
+    fs::write(data.join("platforms/user_id=flat"), b"no folder").expect("file");
+    fs::create_dir_all(data.join("audiences")).expect("folder");
+    fs::write(data.join("audiences/user_id=flat"), b"no folder").expect("file");
+
+    let server = Server::over(&data, &["--checkpoint-interval", "100ms"]).await;
+    for user in ["folder", "link", "flat"] {
+        let list = server.get(&format!("/api/platforms?user_id={user}")).await;
+        list.expect_error(503, "PARTITION_CORRUPT");
+        let save = server.post("/api/platforms", &platform(user)).await;
+        save.expect_error(503, "PARTITION_CORRUPT");
+    }
+    let list = server.get("/api/audiences?user_id=flat").await;
+    list.expect_error(503, "PARTITION_CORRUPT");
+    let ready = server.get("/health/ready").await.expect(200);
+    let files: Vec<_> =
+        ready["unreadable_files"].as_array().expect("files").iter().map(|f| &f["file"]).collect();
+    let wanted = [
+        "audiences/user_id=flat",
+        "platforms/user_id=flat",
+        "platforms/user_id=folder/platforms.parquet",
+        "platforms/user_id=link/platforms.parquet",
+    ];
+    assert_eq!(files, wanted);
+    server.save("platforms", &platform("another")).await;
+    server.checkpoint().await;
+    assert!(named("folder").is_dir() && named("link").is_symlink());
+
+    let erased = server.delete("/api/users/folder").await.expect(200);
+    assert_eq!(erased["counts_complete"], false, "{erased}");
+    server.save("platforms", &platform("folder")).await;
+    server.checkpoint().await;
+    assert!(named("folder").is_file());
+}

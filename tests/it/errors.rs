@@ -307,7 +307,8 @@ async fn a_folder_that_cannot_be_read_is_a_failed_storage() {
     let folder = tempfile::tempdir().expect("folder");
     let data = folder.path().join("data");
     fs::create_dir_all(data.join("audiences")).expect("folders");
-    fs::write(data.join("audiences/user_id=u"), "a file in the folder's place").expect("file");
+    let around = data.join("audiences/user_id=u");
+    std::os::unix::fs::symlink(&around, &around).expect("a link that leads to itself");
     let server = Server::over(&data, &[]).await;
     let reply = server.get("/api/audiences?user_id=u").await;
     assert_eq!(check(&server, &reply, "list"), "STORAGE_FAILED");

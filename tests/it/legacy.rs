@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::support::chance::{Chance, seed};
 use crate::support::files::{contents, copy_tree, holding, paths};
 use crate::support::rows::{batches, columns, stored_once};
-use crate::support::{Server, audience, fixture, pages, record_of};
+use crate::support::{Server, audience, fixture, pages, program, record_of, run};
 
 /// Only what asks for it is written to Parquet.
 const NO_CHECKPOINTS: [&str; 2] = ["--checkpoint-interval", "1h"];
@@ -265,4 +265,32 @@ async fn a_kill_at_any_time_around_the_take_over_keeps_every_row_once() {
         let rows = expected().values().map(Vec::len).sum::<usize>() + partitions().len();
         assert_eq!(stored_once(&data).len(), rows, "round {round}");
     }
+}
+
+#[tokio::test]
+async fn adopt_takes_over_a_whole_tree_and_can_be_repeated() {
+    let (_folder, data) = copied();
+    let path = data.to_str().expect("path");
+    let (code, out, error) = run(program(&["adopt", "--data", path]));
+    assert_eq!(code, 0, "{out}{error}");
+    let count = partitions().len();
+    assert_eq!(out, format!("{count} partitions looked at, {count} taken over\n"));
+    assert_taken_over(&data);
+    assert_nothing_lost(&data);
+    let (code, out, _) = run(program(&["adopt", "--data", path]));
+    assert_eq!((code, out), (0, format!("{count} partitions looked at, 0 taken over\n")));
+
+    let broken = data.join("platforms/user_id=test_user/platforms.parquet");
+    std::fs::write(&broken, b"no Parquet").expect("write");
+    let (code, out, error) = run(program(&["adopt", "--data", path]));
+    assert_eq!(code, 1, "{out}{error}");
+    assert!(out.contains("platforms/user_id=test_user/platforms.parquet: "), "{out}");
+    assert!(error.contains("1 cannot be read and stay as they are"), "{error}");
+    assert_eq!(std::fs::read(&broken).expect("file"), b"no Parquet");
+
+    let server = Server::over(&data, &NO_CHECKPOINTS).await;
+    let (code, _, error) = run(program(&["adopt", "--data", path]));
+    assert_eq!(code, 1);
+    assert!(error.contains("another audience-store is running"), "{error}");
+    drop(server);
 }

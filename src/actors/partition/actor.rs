@@ -23,7 +23,7 @@ use crate::actors::registry::{Stats, TableEntry};
 use crate::actors::supervisor::Door;
 use crate::actors::{Shared, StoreError};
 use crate::domain::PartitionKey;
-use crate::log::Lsn;
+use crate::log::ReadPoint;
 
 /// Why a partition stopped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -183,11 +183,11 @@ impl Partition {
         let bound = self.shared.limits.mailbox;
         match &mut self.state {
             State::Loading if self.queue.len() < bound => self.queue.push_back(work),
-            State::Loading => work.fail(StoreError::Overloaded, Lsn::new(0)),
+            State::Loading => work.fail(StoreError::Overloaded, ReadPoint::NONE),
             State::Failed(error) => match work {
                 Work::Close { reply } => self.close(reply, ctx),
                 Work::Passivate => self.stop(Exit::Idle, ctx),
-                work => work.fail(error.clone(), Lsn::new(0)),
+                work => work.fail(error.clone(), ReadPoint::NONE),
             },
             // It came before everybody knew of the end.
             State::Closed if work.asks() => self.door.forward(self.key.clone(), work),
@@ -226,11 +226,11 @@ impl Partition {
     fn park(&mut self, need: Need, work: Work, ctx: &mut Context<Self>) {
         let State::Ready(ready) = &self.state else { return };
         if self.parked_count >= self.shared.limits.mailbox {
-            return work.fail(StoreError::Overloaded, Lsn::new(0));
+            return work.fail(StoreError::Overloaded, ReadPoint::NONE);
         }
         let Some(file) = ready.file.clone() else {
             // Rows without a file are all in memory, so nothing is ever needed.
-            return work.fail(StoreError::Internal, Lsn::new(0));
+            return work.fail(StoreError::Internal, ReadPoint::NONE);
         };
         self.parked_count += 1;
         let waiting = self.parked.entry(need.clone()).or_default();
@@ -287,7 +287,7 @@ impl Partition {
                         if let LoadError::Corrupt { file, why } = &error {
                             self.shared.unreadable.report(file, Some(&self.key), why);
                         }
-                        let as_of = ready.last_lsn;
+                        let as_of = ready.read_point();
                         for work in waiting.drain(..) {
                             work.fail(error.kind(), as_of);
                         }
@@ -323,7 +323,7 @@ impl Partition {
             Then::GoOn => {}
             Then::Close(reply) => {
                 self.stop(Exit::Closed, ctx);
-                answer(reply, Ok(()), Lsn::new(0));
+                answer(reply, Ok(()), ReadPoint::NONE);
             }
             Then::Passivate => {
                 let dirty = matches!(&self.state, State::Ready(ready) if ready.is_dirty());

@@ -15,7 +15,7 @@ use super::file::{BaseFile, LegacyFile, StoredSource, blocking};
 use super::rows::Group;
 use crate::actors::shared::Shared;
 use crate::domain::{Micros, PartitionKey, RecordId, Row};
-use crate::log::{LogFailure, Lsn};
+use crate::log::{LogFailure, Lsn, ReadPoint};
 use crate::parquet::{
     self, AdoptedFile, Base, Changes, Fetched, FileView, Footer, Options, ParquetError, RangeSource,
 };
@@ -55,8 +55,8 @@ pub struct Plan {
     pub fresh: HashSet<RecordId>,
     /// Files that the new one replaces.
     pub legacy: Vec<LegacyFile>,
-    /// The changes reach through this LSN.
-    pub through: Lsn,
+    /// The changes reach through this point of the log.
+    pub through: ReadPoint,
     /// At most how many ids of the file will not lead to their row; 0 means none.
     pub foreign_ids: u64,
     /// Row groups of the file whose rows were all created before this go.
@@ -92,7 +92,7 @@ pub async fn write(shared: &Arc<Shared>, plan: Plan) -> Result<Published, Checkp
     let adopted = plan.legacy.iter().map(|f| AdoptedFile { name: f.name.clone(), len: f.len });
     let footer = Footer {
         user: plan.key.user().clone(),
-        applied_lsn: plan.through.get(),
+        applied_lsn: plan.through.lsn.get(),
         log_id: shared.log.log_id(),
         schema_version: parquet::SCHEMA_VERSION,
         foreign_ids: plan.foreign_ids,
@@ -123,7 +123,7 @@ pub async fn write(shared: &Arc<Shared>, plan: Plan) -> Result<Published, Checkp
     }
     let file = BaseFile { path, len, version, view: Arc::new(view) };
     let groups = file.groups();
-    Ok(Published { groups, foreign_ids: plan.foreign_ids, through: plan.through, file })
+    Ok(Published { groups, foreign_ids: plan.foreign_ids, through: plan.through.lsn, file })
 }
 
 /// The ids of row groups whose rows were all created before an instant. Groups with younger rows

@@ -18,10 +18,10 @@ use crate::actors::StoreError;
 use crate::actors::shared::Shared;
 use crate::domain::{Month, PartitionKey, Row};
 use crate::log::payload::{self, Op};
-use crate::log::{LogError, Lsn, Subject};
+use crate::log::{LogError, Lsn, ReadPoint, Subject};
 use crate::parquet::legacy::{self, LegacyRow};
 use crate::parquet::{FileView, ParquetError};
-use crate::storage::{ObjectMeta, StorageError, layout};
+use crate::storage::{ObjectMeta, StorageError, StorePath, layout};
 
 /// Why a partition could not be built.
 #[derive(Clone, Debug, Error)]
@@ -111,7 +111,16 @@ type Base = (Rows, Option<BaseFile>, Vec<LegacyFile>);
 async fn load_base(shared: &Arc<Shared>, key: &PartitionKey) -> Result<Base, LoadError> {
     let folder = layout::partition_folder(key);
     let own_name = layout::partition_file_name(key);
-    let objects = shared.storage.list(&folder).await?;
+    let objects = match shared.storage.list(&folder).await {
+        Err(StorageError::NotAFolder) => return Err(in_the_way(&folder, "it is not a folder")),
+        listed => listed?,
+    };
+    if !objects.iter().any(|object| object.name == own_name) {
+        let path = layout::partition_file(key);
+        if shared.storage.head(&path).await?.is_some() {
+            return Err(in_the_way(&path, "it is not a plain file"));
+        }
+    }
     let mut own = None;
     let mut others = Vec::new();
     for object in objects.into_iter().filter(|o| has_parquet_name(&o.name)) {
@@ -161,6 +170,11 @@ async fn load_base(shared: &Arc<Shared>, key: &PartitionKey) -> Result<Base, Loa
     }
 }
 
+/// Something that no checkpoint could replace bears a name that a file needs.
+fn in_the_way(path: &StorePath, why: &str) -> LoadError {
+    LoadError::Corrupt { file: path.as_str().to_owned(), why: why.to_owned() }
+}
+
 fn has_parquet_name(name: &str) -> bool {
     std::path::Path::new(name).extension().is_some_and(|e| e.eq_ignore_ascii_case("parquet"))
 }
@@ -168,7 +182,7 @@ fn has_parquet_name(name: &str) -> bool {
 async fn open(
     shared: &Arc<Shared>,
     key: &PartitionKey,
-    path: &crate::storage::StorePath,
+    path: &StorePath,
     object: &ObjectMeta,
 ) -> Result<FileView, LoadError> {
     let source = StoredSource::new(Arc::clone(&shared.storage), path.clone(), object.len);
@@ -246,7 +260,10 @@ async fn replay(
         let epoch = shared.log.epoch();
         let locations = shared.log.unpublished(key);
         let written = match locations.last() {
-            Some(last) => shared.log.visible_through(last.lsn()).await.is_ok(),
+            Some(last) => {
+                let point = ReadPoint { epoch, lsn: last.lsn() };
+                shared.log.visible_through(point).await.is_ok()
+            }
             None => true,
         };
         // A batch that failed takes its records out of the index: look again.

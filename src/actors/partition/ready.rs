@@ -20,7 +20,7 @@ use crate::actors::registry::TableEntry;
 use crate::actors::{Shared, StoreError, idempotency};
 use crate::domain::{Micros, PartitionKey, Patch, RecordId, Row, Table};
 use crate::log::payload::{Op, OpRef, encode};
-use crate::log::{Acknowledge, AppendError, LogFailure, Lsn, Stream};
+use crate::log::{Acknowledge, AppendError, LogFailure, Lsn, ReadPoint, Stream};
 
 /// Share of all resident bytes that one partition's loaded row groups may take.
 const SHARE: u64 = 4;
@@ -111,6 +111,12 @@ impl Ready {
         });
     }
 
+    /// What an answer given now rests on.
+    #[must_use]
+    pub fn read_point(&self) -> ReadPoint {
+        ReadPoint { epoch: self.epoch, lsn: self.last_lsn }
+    }
+
     /// Whether something is not in the file yet.
     #[must_use]
     pub fn is_dirty(&self) -> bool {
@@ -152,14 +158,14 @@ impl Ready {
                 Step::Done
             }
             other => {
-                other.fail(StoreError::Internal, self.last_lsn);
+                other.fail(StoreError::Internal, self.read_point());
                 Step::Done
             }
         }
     }
 
     fn reply<T>(&self, reply: ReplyTo<T>, result: Result<T, StoreError>) -> Step {
-        answer(reply, result, self.last_lsn);
+        answer(reply, result, self.read_point());
         Step::Done
     }
 
@@ -369,11 +375,13 @@ impl Ready {
     /// Reads from the log what others logged for this partition and did not tell yet.
     pub fn catch_up(&self) -> impl Future<Output = Result<Vec<(Lsn, Op)>, LoadError>> + use<> {
         let (log, key, learned) = (self.shared.log.clone(), self.key.clone(), self.learned.clone());
+        let epoch = self.epoch;
         async move {
             let mut missing = log.unpublished(&key);
             missing.retain(|at| !learned.contains(&at.lsn()));
             if let Some(last) = missing.last() {
-                log.visible_through(last.lsn()).await.map_err(|e| LoadError::Io(e.to_string()))?;
+                let point = ReadPoint { epoch, lsn: last.lsn() };
+                log.visible_through(point).await.map_err(|e| LoadError::Io(e.to_string()))?;
             }
             blocking(move || read_changes(&log, &key, &missing)).await
         }
@@ -433,7 +441,7 @@ impl Ready {
             deletes,
             fresh,
             legacy: self.legacy.clone(),
-            through,
+            through: ReadPoint { epoch: self.epoch, lsn: through },
             foreign_ids: self.foreign_ids,
             expired_before,
         }
@@ -466,11 +474,11 @@ struct Ack {
 impl Acknowledge for Ack {
     fn acknowledge(self: Box<Self>, result: Result<(), LogFailure>) {
         let Self { written, reply } = *self;
-        answer(reply, result.map(|()| written).map_err(StoreError::from), Lsn::NONE);
+        answer(reply, result.map(|()| written).map_err(StoreError::from), ReadPoint::NONE);
     }
 
     fn refuse(self: Box<Self>, error: AppendError) {
-        answer(self.reply, Err(error.into()), Lsn::NONE);
+        answer(self.reply, Err(error.into()), ReadPoint::NONE);
     }
 }
 

@@ -13,7 +13,7 @@ use super::load::LoadError;
 use crate::actors::StoreError;
 use crate::actors::messages::{ReplyTo, Work, answer};
 use crate::domain::Table;
-use crate::log::{LogFailure, Lsn};
+use crate::log::{LogFailure, ReadPoint};
 use crate::storage::StorageError;
 
 /// How long a failed checkpoint waits before it is tried again.
@@ -35,7 +35,7 @@ impl Partition {
         if !(ready.is_dirty() || adopt && ready.is_legacy()) {
             self.stats.dirty_since.store(0, Ordering::Relaxed);
             if let Some(reply) = reply {
-                answer(reply, Ok(false), Lsn::new(0));
+                answer(reply, Ok(false), ReadPoint::NONE);
             }
             return;
         }
@@ -131,7 +131,7 @@ impl Partition {
             }
         };
         for reply in replies {
-            answer(reply, result.clone(), Lsn::new(0));
+            answer(reply, result.clone(), ReadPoint::NONE);
         }
         self.run_after_saving(ctx);
         let again = std::mem::take(&mut self.save_again);
@@ -140,7 +140,7 @@ impl Partition {
                 Ok(_) => self.checkpoint(adopt, None, reply, ctx),
                 Err(error) => {
                     if let Some(reply) = reply {
-                        answer(reply, Err(error.clone()), Lsn::new(0));
+                        answer(reply, Err(error.clone()), ReadPoint::NONE);
                     }
                 }
             }

@@ -14,7 +14,7 @@ use crate::actors::messages::{Answer, ReplyTo, Work};
 use crate::actors::registry::Slot;
 use crate::actors::{Shared, StoreError};
 use crate::domain::{PartitionKey, Table, UserId};
-use crate::log::Lsn;
+use crate::log::ReadPoint;
 
 /// How often a request follows a partition that keeps stopping.
 const ATTEMPTS: usize = 3;
@@ -70,11 +70,11 @@ impl Door {
     ) -> Answer<T> {
         let (reply, answer) = oneshot::channel();
         if let Err((work, error)) = self.deliver(key, make(reply)).await {
-            work.fail(error, Lsn::new(0));
+            work.fail(error, ReadPoint::NONE);
         }
         let lost = || Answer {
             result: Err(StoreError::Restarting { after: Duration::from_secs(1) }),
-            as_of: Lsn::new(0),
+            as_of: ReadPoint::NONE,
         };
         answer.await.unwrap_or_else(|_| lost())
     }
@@ -84,7 +84,7 @@ impl Door {
         let door = self.clone();
         actix::spawn(async move {
             if let Err((work, error)) = door.deliver(&key, work).await {
-                work.fail(error, Lsn::new(0));
+                work.fail(error, ReadPoint::NONE);
             }
         });
     }
@@ -107,21 +107,24 @@ impl Door {
         Err((work, StoreError::Overloaded))
     }
 
-    /// Asks a partition again where it failed with the request in its mailbox. `make` is called
-    /// once an attempt.
-    pub async fn ask_again<T>(
+    /// Asks a partition for something of its records, and again where it failed with the request
+    /// in its mailbox or the log took back what the answer rested on. `make` is called once an
+    /// attempt.
+    ///
+    /// # Errors
+    /// The last answer's, or the log's.
+    pub async fn read<T>(
         &self,
         key: &PartitionKey,
         make: impl Fn(ReplyTo<T>) -> Work,
-    ) -> Answer<T> {
-        let mut answer = self.ask(key, &make).await;
-        for _ in 1..ATTEMPTS {
-            if !matches!(answer.result, Err(StoreError::Restarting { .. })) {
-                break;
+    ) -> Result<T, StoreError> {
+        let mut attempt = 1;
+        loop {
+            match self.settled(self.ask(key, &make).await).await {
+                Err(StoreError::Restarting { .. }) if attempt < ATTEMPTS => attempt += 1,
+                settled => return settled,
             }
-            answer = self.ask(key, &make).await;
         }
-        answer
     }
 
     /// What an answer says, once the log is durable through what it rests on.
@@ -129,9 +132,7 @@ impl Door {
     /// # Errors
     /// The answer's, or the log's where what it rests on was lost.
     pub async fn settled<T>(&self, answer: Answer<T>) -> Result<T, StoreError> {
-        if answer.as_of > Lsn::new(0) {
-            self.shared.log.visible_through(answer.as_of).await?;
-        }
+        self.shared.log.visible_through(answer.as_of).await?;
         answer.result
     }
 }

@@ -237,6 +237,7 @@ fn erase() -> Value {
         "success": true,
         "message": "User erased",
         "erased": {"audiences": 2, "platforms": 1, "distributions": 1, "files": 4},
+        "counts_complete": true,
         "log_released": true,
     });
     json!({

@@ -120,19 +120,19 @@ fn sync_through_forces_a_sync() {
     let mut bed = open(&MemoryFs::default(), options);
     let before = bed.fs.syncs();
     let lsn = bed.append(&platforms("u"), 1, b"x").unwrap();
-    let mut visible = Box::pin(bed.log.visible_through(lsn));
+    let mut visible = Box::pin(bed.log.visible_through(first(lsn)));
     assert_eq!(poll(visible.as_mut()), Poll::Pending);
     assert_eq!(bed.settle(), Next::Wait(None));
     assert_eq!(poll(visible.as_mut()), Poll::Ready(Ok(())));
     assert_eq!(bed.fs.syncs(), before);
-    let mut durable = Box::pin(bed.log.sync_through(lsn));
+    let mut durable = Box::pin(bed.log.sync_through(first(lsn)));
     assert_eq!(poll(durable.as_mut()), Poll::Pending);
     bed.settle();
     assert_eq!(poll(durable.as_mut()), Poll::Ready(Ok(())));
     assert_eq!(bed.fs.syncs() - before, 1);
-    let mut again = Box::pin(bed.log.sync_through(lsn));
+    let mut again = Box::pin(bed.log.sync_through(first(lsn)));
     assert_eq!(poll(again.as_mut()), Poll::Ready(Ok(())));
-    let mut never = Box::pin(bed.log.sync_through(lsn.next()));
+    let mut never = Box::pin(bed.log.sync_through(first(lsn.next())));
     assert_eq!(poll(never.as_mut()), Poll::Ready(Err(LogFailure::NoSuchRecord)));
 }
 
@@ -157,7 +157,7 @@ fn a_failed_sync_poisons() {
     let mut bed = new_bed();
     bed.put(&platforms("u"), b"kept");
     bed.append(&platforms("u"), 1, b"lost").unwrap();
-    let mut durable = Box::pin(bed.log.sync_through(Lsn::new(2)));
+    let mut durable = Box::pin(bed.log.sync_through(first(Lsn::new(2))));
     bed.fs.faults(|f| f.sync_fails_after = Some(0));
     let syncs = bed.fs.syncs();
     assert_eq!(bed.settle(), Next::Stop);

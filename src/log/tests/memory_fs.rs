@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex};
 
-use crate::env::{DirEntry, File, FileKind, FileSystem, OpenMode, Stat};
+use crate::env::{DirEntry, File, FileKind, FileSystem, OpenMode, Space, Stat};
 
 const SECTOR: usize = 64;
 
@@ -31,6 +31,8 @@ pub struct Faults {
     pub write_fails_after: Option<u64>,
     /// No space for allocations.
     pub full: bool,
+    /// What is told of the disk's space, where not everything is free.
+    pub space: Option<Space>,
     /// Syncs wait while this is set.
     pub hold_syncs: bool,
 }
@@ -331,5 +333,10 @@ impl FileSystem for MemoryFs {
             let len = inner.inodes[&number].live.len() as u64;
             Ok(Stat { len, version: u128::from(number) })
         })
+    }
+
+    fn space(&self, _folder: &Path) -> io::Result<Space> {
+        let all = Space { available: u64::MAX, total: u64::MAX };
+        Ok(self.with(|inner| inner.faults.space).unwrap_or(all))
     }
 }

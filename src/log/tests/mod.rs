@@ -18,7 +18,7 @@ use memory_fs::MemoryFs;
 use super::segment::file_name;
 use super::*;
 use crate::domain::{Micros, Month, PartitionKey, Table, UserId};
-use crate::env::{Clock, Env, Random};
+use crate::env::{Clock, Env, Random, Space};
 
 /// A clock that stands still until moved.
 #[derive(Default)]
@@ -115,6 +115,11 @@ pub fn new_bed() -> Bed {
     open(&MemoryFs::default(), small())
 }
 
+/// A point of the epoch that a log is opened in.
+pub fn first(lsn: Lsn) -> ReadPoint {
+    ReadPoint { epoch: 1, lsn }
+}
+
 impl Bed {
     /// Appends; the answer comes under `tag`.
     pub fn append(&self, key: &PartitionKey, tag: u64, payload: &[u8]) -> Result<Lsn, AppendError> {
@@ -137,7 +142,7 @@ impl Bed {
     pub fn settle(&mut self) -> Next {
         loop {
             match self.writer.step() {
-                Next::Again => {}
+                Next::Again | Next::Linger(_) => {}
                 other => return other,
             }
         }

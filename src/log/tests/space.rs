@@ -69,7 +69,7 @@ fn no_space_fails_the_batch_and_recovers() {
     bed.fs.faults(|f| f.full = true);
     bed.append(&key, 1, &quarter()).unwrap();
     bed.append(&platforms("v"), 2, b"x").unwrap();
-    let mut waits = Box::pin(bed.log.sync_through(Lsn::new(5)));
+    let mut waits = Box::pin(bed.log.sync_through(first(Lsn::new(5))));
     bed.settle();
     let full = Err(LogFailure::StorageFull);
     assert_eq!(bed.answers(), [(1, full), (2, full)]);
@@ -86,6 +86,12 @@ fn no_space_fails_the_batch_and_recovers() {
     assert_eq!(stale, Err(AppendError::StaleEpoch { given: 1, current: 2 }));
 
     assert_eq!(bed.put(&key, b"fits"), Lsn::new(4), "small ones still fit, LSNs go on");
+    let settled = |point| poll(Box::pin(bed.log.visible_through(point)).as_mut());
+    let at = |epoch, lsn| ReadPoint { epoch, lsn: Lsn::new(lsn) };
+    assert_eq!(settled(at(2, 4)), std::task::Poll::Ready(Ok(())));
+    assert_eq!(settled(at(1, 3)), std::task::Poll::Ready(Ok(())), "it was never rolled back");
+    let gone = std::task::Poll::Ready(Err(LogFailure::NoSuchRecord));
+    assert_eq!(settled(at(1, 4)), gone, "another record bears its LSN now");
     bed.fs.faults(|f| f.full = false);
     assert_eq!(bed.put(&key, &quarter()), Lsn::new(5));
     assert_eq!(bed.log.status().state, LogState::Running);
@@ -171,4 +177,24 @@ fn settings_that_cannot_work_are_refused() {
     ] {
         assert!(matches!(try_open(&MemoryFs::default(), options), Err(LogError::Options(_))));
     }
+}
+
+#[test]
+fn the_reserve_of_the_disk_is_for_files_that_free_the_log() {
+    let options = LogOptions { disk_reserve: 5000, ..small() };
+    let mut bed = open(&MemoryFs::default(), options);
+    let key = platforms("u");
+    for _ in 0..3 {
+        bed.put(&key, &quarter());
+    }
+    let room = |available| Some(Space { available, total: 1 << 30 });
+    bed.fs.faults(|f| f.space = room(5000 + 1023));
+    bed.append(&key, 1, &quarter()).unwrap();
+    bed.settle();
+    assert_eq!(bed.answers(), [(1, Err(LogFailure::StorageFull))]);
+    assert_eq!(bed.log.status().state, LogState::Full(FullReason::Storage));
+    assert_eq!(bed.fs.names().len(), 1, "no trace of the new segment");
+    bed.fs.faults(|f| f.space = room(5000 + 1024));
+    assert_eq!(bed.put(&key, &quarter()), Lsn::new(4));
+    assert_eq!(bed.log.status().state, LogState::Running);
 }

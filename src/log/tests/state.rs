@@ -7,6 +7,7 @@ fn state() -> State {
     State {
         phase: Phase::Running,
         epoch: 1,
+        rolled_to: Lsn::NONE,
         next: Lsn::new(1),
         tail: Tail::empty(Lsn::new(1), 1024),
         pending: Batch::default(),
@@ -20,6 +21,7 @@ fn state() -> State {
         full: None,
         counters: WriterCounters::default(),
         writer_sleeps: false,
+        wanted: 0,
     }
 }
 
