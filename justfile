@@ -43,6 +43,14 @@ docs:
     UPDATE_SAMPLE=1 cargo test --lib sample
     cargo doc --no-deps --document-private-items
 
-# Licences, advisories, sources and duplicates of dependencies (cargo install cargo-deny).
+# Licences, bans and sources of dependencies, as tests/run checks them.
 deny:
-    cargo deny check
+    tests/deny
+
+# Known weaknesses of dependencies: fetches the advisory database, so it needs the internet.
+advisories:
+    tests/deny fetch db && tests/deny check advisories
+
+# Coverage-guided fuzzing of one target of fuzz/, or of all, so many seconds each.
+fuzz target="all" seconds="600":
+    fuzz/run {{target}} {{seconds}}

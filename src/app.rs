@@ -8,13 +8,13 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::Semaphore;
 
-use crate::actors::{Limits, Shared, Unreadable, registry::Registry};
-use crate::audit::{Audit, Bounds};
+use crate::actors::{Limits, Shared, Unreadable, registry::Registry, usage::Quotas};
+use crate::audit::{self, Audit};
 use crate::auth::{AuthError, Authenticator};
-use crate::cli::{Settings, StoreSettings};
+use crate::cli::{HttpSettings, Settings, StoreSettings};
 use crate::crypto::{Keys, RingFileError};
 use crate::env::{Env, File, OpenMode};
-use crate::http::{self, Access, AppState};
+use crate::http::{self, Access, AppState, Bounds, Certificates, TlsError};
 use crate::log::{Log, LogError, LogOptions, OpenReport, SyncMode};
 use crate::shutdown::{self, Signal};
 use crate::storage::LocalStorage;
@@ -52,6 +52,9 @@ pub enum AppError {
     /// The keys that seal credentials cannot be used.
     #[error(transparent)]
     Keys(#[from] RingFileError),
+    /// Certificate or key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The log cannot be opened.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -116,6 +119,8 @@ pub fn open(
         resident_partitions: settings.resident_partitions,
         cache_bytes: usize::try_from(settings.cache_bytes).unwrap_or(usize::MAX),
         // HTTP has a thread a core: half as many for partitions keep both busy.
+        page_bytes: usize::try_from(settings.max_page).unwrap_or(usize::MAX),
+        quotas: Quotas { audiences: settings.quota_audiences, bytes: settings.quota_bytes },
         arbiters: if settings.arbiters == 0 { cores.div_ceil(2) } else { settings.arbiters },
     };
     let checkpoints = Arc::new(Semaphore::new(limits.checkpoint_concurrency.max(1)));
@@ -159,9 +164,11 @@ pub async fn serve(
     settings: Settings,
     started: impl FnOnce(std::net::SocketAddr),
 ) -> Result<(), AppError> {
+    // The one provider of cryptography, for whatever in the process speaks TLS. An error says that
+    // it is there already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let sync = settings.store.sync.to_string();
-    let max_body = usize::try_from(settings.http.max_body).unwrap_or(usize::MAX);
-    if !settings.http.listen.ip().is_loopback() {
+    if !settings.http.listen.ip().is_loopback() && settings.http.tls.is_none() {
         tracing::warn!("credentials and records travel as they are: put TLS before this address");
     }
     let signals = shutdown::signals().map_err(AppError::Server)?;
@@ -172,9 +179,15 @@ pub async fn serve(
     let (authenticator, tokens) =
         Authenticator::open(&env, &settings.store.data, &settings.auth)?.start();
     let access = Access { authenticator, tokens, audit: audit.clone() };
-    let state = AppState::starting(max_body, settings.http.request_timeout, &sync, access);
-    let bound = http::bind(&settings.http, state.clone())
+    let bounds = Bounds::new(&settings.http, Arc::clone(&env.clock));
+    let state = AppState::starting(bounds, settings.http.request_timeout, &sync, access);
+    let certificates = certificates(&env, &settings.http).await?;
+    let clock = Arc::clone(&env.clock);
+    let bound = http::bind(&settings.http, state.clone(), clock, certificates.as_ref())
         .map_err(|source| AppError::Listen { address: settings.http.listen.to_string(), source })?;
+    if let Some(certificates) = certificates {
+        certificates.keep_current(Arc::clone(&env.fs)).map_err(AppError::Server)?;
+    }
     started(bound.address);
     let serving = actix_web::rt::spawn(bound.server);
     let store_settings = settings.store.clone();
@@ -202,6 +215,17 @@ pub async fn serve(
     drop(opened.lock);
     closed.map_err(AppError::Close)?;
     ended.result.map_err(AppError::Server)
+}
+
+async fn certificates(
+    env: &Env,
+    settings: &HttpSettings,
+) -> Result<Option<Certificates>, AppError> {
+    let Some(files) = settings.tls.clone() else { return Ok(None) };
+    let fs = Arc::clone(&env.fs);
+    let loading =
+        tokio::task::spawn_blocking(move || Certificates::load(fs.as_ref(), &files)).await;
+    Ok(Some(loading.map_err(|e| AppError::Server(io::Error::other(e)))??))
 }
 
 /// Starts the actors over an open store, after finishing what a crash cut short.
@@ -232,7 +256,7 @@ pub async fn begin(shared: Arc<Shared>, report: &OpenReport, audit: Audit) -> St
 /// As [`begin`], for a command that runs and ends: it erases nobody and answers nobody, and so has
 /// nothing to note in the audit trail.
 pub async fn begin_command(env: &Env, opened: &Opened, settings: &StoreSettings) -> Store {
-    let bounds = Bounds { file_bytes: 1 << 20, files: 2 };
+    let bounds = audit::Bounds { file_bytes: 1 << 20, files: 2 };
     let audit = Audit::start(env, &settings.data, bounds);
     begin(Arc::clone(&opened.shared), &opened.report, audit).await
 }

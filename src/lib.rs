@@ -26,6 +26,10 @@ pub mod cli;
 pub mod crypto;
 pub mod domain;
 pub mod env;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+#[allow(clippy::panic, clippy::indexing_slicing, reason = "a fuzz target fails by a panic")]
+pub mod fuzzing;
 pub mod http;
 pub mod log;
 pub mod parquet;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::usage::Quota;
 use crate::domain::input::InputError;
 use crate::log::{AppendError, LogFailure};
 
@@ -25,6 +26,9 @@ pub enum StoreError {
     /// The idempotency key was used with another request.
     #[error("the idempotency key was used with another request")]
     KeyReused,
+    /// The user has, or stores, as much as one may.
+    #[error("a quota of the user is used up")]
+    QuotaExceeded(Quota),
     /// Too much work is waiting. Trying again soon may succeed.
     #[error("too much work is waiting")]
     Overloaded,

@@ -154,6 +154,11 @@ pub enum Work {
         /// Where the answer goes.
         reply: ReplyTo<Vec<RecordId>>,
     },
+    /// Say what the partition holds, to the book of its user: it does so once it is loaded.
+    Weigh {
+        /// Where the answer goes.
+        reply: ReplyTo<()>,
+    },
     /// A row that another partition logged on this one's behalf.
     Learn {
         /// The row.
@@ -187,7 +192,11 @@ impl Work {
     pub fn asks(&self) -> bool {
         matches!(
             self,
-            Self::Write(_) | Self::Get { .. } | Self::Scan { .. } | Self::ForeignIds { .. }
+            Self::Write(_)
+                | Self::Get { .. }
+                | Self::Scan { .. }
+                | Self::ForeignIds { .. }
+                | Self::Weigh { .. }
         )
     }
 
@@ -199,7 +208,7 @@ impl Work {
             Self::Scan { reply, .. } => answer(reply, Err(error), as_of),
             Self::ForeignIds { reply, .. } => answer(reply, Err(error), as_of),
             Self::Checkpoint { reply: Some(reply), .. } => answer(reply, Err(error), as_of),
-            Self::Close { reply } => answer(reply, Err(error), as_of),
+            Self::Weigh { reply } | Self::Close { reply } => answer(reply, Err(error), as_of),
             Self::Checkpoint { .. } | Self::Learn { .. } | Self::Passivate => {}
         }
     }

@@ -15,6 +15,7 @@ pub mod partition;
 pub mod registry;
 mod shared;
 pub mod supervisor;
+pub mod usage;
 
 pub use error::StoreError;
 pub use shared::{Limits, Shared, Unreadable};

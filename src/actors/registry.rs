@@ -12,6 +12,7 @@ use actix::Addr;
 
 use super::catalog::Catalog;
 use super::partition::Partition;
+use super::usage::{Quotas, Usage};
 use crate::domain::{PartitionKey, Table, UserId};
 
 const SHARDS: usize = 16;
@@ -66,6 +67,7 @@ pub struct Registry {
     partitions: Shards<PartitionKey, Slot>,
     catalogs: Shards<(UserId, Table), Addr<Catalog>>,
     tables: Shards<(UserId, Table), Arc<TableEntry>>,
+    usages: Shards<UserId, Arc<Usage>>,
     next_generation: AtomicU64,
 }
 
@@ -84,6 +86,7 @@ impl Registry {
             partitions: shards(),
             catalogs: shards(),
             tables: shards(),
+            usages: shards(),
             next_generation: AtomicU64::new(1),
         }
     }
@@ -178,6 +181,17 @@ impl Registry {
         Arc::clone(write(shard).entry(key).or_insert_with(fresh))
     }
 
+    /// What a user has; made where nothing is known of him.
+    #[must_use]
+    pub fn usage(&self, user: &UserId, quotas: Quotas) -> Arc<Usage> {
+        let shard = self.shard(&self.usages, user);
+        if let Some(usage) = read(shard).get(user) {
+            return Arc::clone(usage);
+        }
+        let mut shard = write(shard);
+        Arc::clone(shard.entry(user.clone()).or_insert_with(|| Arc::new(Usage::new(quotas))))
+    }
+
     /// Says that records of a table changed.
     pub fn changed(&self, entry: &TableEntry) {
         entry.generation.store(self.fresh(), Ordering::Release);
@@ -194,6 +208,12 @@ impl Registry {
             let mut shard = write(shard);
             if shard.len() > keep / SHARDS {
                 shard.retain(|_, entry| Arc::strong_count(entry) > 1);
+            }
+        }
+        for shard in &self.usages {
+            let mut shard = write(shard);
+            if shard.len() > keep / SHARDS {
+                shard.retain(|_, usage| Arc::strong_count(usage) > 1);
             }
         }
     }

@@ -7,8 +7,9 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use super::registry::Registry;
+use super::usage::{Quotas, Usage};
 use crate::crypto::Keys;
-use crate::domain::PartitionKey;
+use crate::domain::{PartitionKey, UserId};
 use crate::env::Env;
 use crate::log::Log;
 use crate::storage::Storage;
@@ -34,6 +35,10 @@ pub struct Limits {
     pub cache_bytes: usize,
     /// Threads that actors run on.
     pub arbiters: usize,
+    /// Bytes of the records on a page of a list.
+    pub page_bytes: usize,
+    /// How much each user may have.
+    pub quotas: Quotas,
 }
 
 /// The parts actors work with.
@@ -57,6 +62,13 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// What a user has, where quotas limit it.
+    #[must_use]
+    pub fn usage(&self, user: &UserId) -> Option<Arc<Usage>> {
+        let quotas = self.limits.quotas;
+        quotas.any().then(|| self.registry.usage(user, quotas))
+    }
+
     /// Monotonic milliseconds, never 0.
     #[must_use]
     pub fn millis(&self) -> u64 {

@@ -37,6 +37,12 @@ impl Principal {
         Self { user: None, scopes: Scopes::all(), via: Via::Off }
     }
 
+    /// The user that a fuzz target's text names.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn named_by(text: &str) -> Option<UserId> {
+        Self::anybody().user_for(Scopes::NONE, &[Some(text)]).ok()
+    }
+
     /// The holder of a verified credential.
     pub(super) fn holder(user: UserId, scopes: Scopes, via: Via) -> Self {
         Self { user: Some(user), scopes, via }

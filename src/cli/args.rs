@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::path::PathBuf;
 
-use clap::{Arg, ArgMatches, Args, FromArgMatches, Parser, Subcommand, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand, value_parser};
 
 use super::sources::CONFIG_ENVIRONMENT;
 use super::table::{Scope, in_scope};
@@ -301,8 +301,12 @@ const CONFIG: &str = "config";
 impl<S: Scoped> FromArgMatches for Flags<S> {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let text = |id| matches.try_get_one::<String>(id).ok().flatten().cloned();
+        let texts = |id| {
+            let all = matches.try_get_many::<String>(id).ok().flatten()?;
+            Some(all.map(String::as_str).collect::<Vec<_>>().join(","))
+        };
         let keys = in_scope(S::SCOPE).map(|setting| setting.about().key);
-        let given = keys.filter_map(|key| Some((key, text(key)?))).collect();
+        let given = keys.filter_map(|key| Some((key, texts(key)?))).collect();
         Ok(Self { given, config: text(CONFIG), scope: PhantomData })
     }
 
@@ -322,11 +326,14 @@ impl<S: Scoped> Args for Flags<S> {
         );
         for setting in in_scope(S::SCOPE) {
             let about = setting.about();
-            let origin = format!("[default: {}] [env: {}]", about.default, about.environment());
+            let origin =
+                format!("[default: {}] [env: {}]", about.shown_default(), about.environment());
             let help = about.help;
+            let action = if setting.repeats() { ArgAction::Append } else { ArgAction::Set };
             command = command.arg(
                 Arg::new(about.key)
                     .long(about.key)
+                    .action(action)
                     .value_name(about.placeholder)
                     .help(format!("{help} {origin}"))
                     .long_help(format!("{help}.\nAccepts {}\n{origin}", setting.accepts()))

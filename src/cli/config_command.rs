@@ -75,7 +75,7 @@ pub fn settings_markdown() -> String {
             out,
             "| `{}` | `{}` | `{}` | {} | {} |",
             about.key,
-            about.default,
+            about.shown_default(),
             about.environment(),
             about.help,
             setting.accepts()
@@ -136,8 +136,12 @@ mod tests {
         let markdown = settings_markdown();
         for setting in ALL {
             let about = setting.about();
-            let row =
-                format!("| `{}` | `{}` | `{}` |", about.key, about.default, about.environment());
+            let row = format!(
+                "| `{}` | `{}` | `{}` |",
+                about.key,
+                about.shown_default(),
+                about.environment()
+            );
             assert_eq!(markdown.matches(&row).count(), 1, "{row}");
         }
         for line in markdown.lines().filter(|line| line.starts_with('|')) {

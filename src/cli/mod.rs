@@ -33,7 +33,7 @@ use keys_command::environment_ring;
 pub use progress::Progress;
 pub use rules::{LogFormat, Rule, SyncMode};
 pub use run::{run, start_logging};
-pub use settings::{HttpSettings, LoggingSettings, Settings, StoreSettings};
+pub use settings::{HttpSettings, LoggingSettings, Settings, StoreSettings, TlsFiles};
 pub use sources::{CONFIG_ENVIRONMENT, ConfigFile, Entry, Environment, Resolved, Source};
 
 use crate::auth::TokenCommand;

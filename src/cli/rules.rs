@@ -28,6 +28,11 @@ pub trait Rule: Send + Sync {
 
     /// The value in its shortest form, which [`Rule::parse`] reads back.
     fn show(&self, value: &Self::Out) -> String;
+
+    /// Whether several texts joined by commas are one text of the rule.
+    fn repeats(&self) -> bool {
+        false
+    }
 }
 
 /// When a write counts as saved.
@@ -142,6 +147,78 @@ impl Rule for FilePathRule {
     fn show(&self, value: &PathBuf) -> String {
         PathRule.show(value)
     }
+}
+
+/// A file, or none where the text is empty.
+pub struct FileRule;
+
+impl Rule for FileRule {
+    type Out = Option<PathBuf>;
+
+    fn parse(&self, text: &str) -> Result<Option<PathBuf>, String> {
+        if text.contains('\0') {
+            return Err(String::new());
+        }
+        Ok(Some(PathBuf::from(text)).filter(|path| !path.as_os_str().is_empty()))
+    }
+
+    fn accepts(&self) -> String {
+        "the path of a file, or nothing".to_owned()
+    }
+
+    fn show(&self, value: &Option<PathBuf>) -> String {
+        value.as_ref().map(|path| path.display().to_string()).unwrap_or_default()
+    }
+}
+
+/// Origins of web pages, as browsers send them; none where the text is empty.
+pub struct OriginsRule;
+
+impl Rule for OriginsRule {
+    type Out = Vec<String>;
+
+    fn parse(&self, text: &str) -> Result<Vec<String>, String> {
+        let mut origins: Vec<String> = Vec::new();
+        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+            if matches!(part, "*" | "null") {
+                return Err(format!("`{part}` would let every page in: name the origins"));
+            }
+            if !is_origin(part) {
+                return Err(format!("`{part}` is no origin"));
+            }
+            if !origins.iter().any(|known| known == part) {
+                origins.push(part.to_owned());
+            }
+        }
+        Ok(origins)
+    }
+
+    fn accepts(&self) -> String {
+        "origins separated by commas, such as https://app.example.com,http://localhost:3000"
+            .to_owned()
+    }
+
+    fn show(&self, value: &Vec<String>) -> String {
+        value.join(",")
+    }
+
+    fn repeats(&self) -> bool {
+        true
+    }
+}
+
+/// Whether a text is `http(s)://host` or `http(s)://host:port`, in the form in which a browser
+/// sends it: lower case, no path, no default port.
+fn is_origin(text: &str) -> bool {
+    let (rest, default) = match text.split_once("://") {
+        Some(("http", rest)) => (rest, ":80"),
+        Some(("https", rest)) => (rest, ":443"),
+        _ => return false,
+    };
+    let host = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-._:[]".contains(&b);
+    let port = rest.rsplit_once(':').filter(|(_, port)| !port.contains(']'));
+    let port = port.is_none_or(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+    !rest.is_empty() && rest.bytes().all(host) && port && !rest.ends_with(default)
 }
 
 /// A duration between two bounds, both included.
@@ -379,7 +456,35 @@ mod tests {
     }
 
     #[test]
+    fn origins_are_named_one_by_one() {
+        let two = "https://app.example.com,http://localhost:3000";
+        assert_eq!(OriginsRule.parse(two).map(|o| OriginsRule.show(&o)).as_deref(), Ok(two));
+        let spaced = OriginsRule.parse(" http://[::1]:5173 , http://[::1]:5173,").expect("origins");
+        assert_eq!(spaced, ["http://[::1]:5173"]);
+        assert_eq!(OriginsRule.parse(""), Ok(Vec::new()));
+        for bad in [
+            "*",
+            "null",
+            "app.example.com",
+            "https://a/",
+            "https://a:443",
+            "http://a:80",
+            "https://A.example",
+            "https://a:x",
+            "https://:1",
+            "ftp://a",
+            "https://",
+            "https://a b",
+        ] {
+            assert!(OriginsRule.parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn formats_and_paths() {
+        assert_eq!(FileRule.parse(""), Ok(None));
+        assert_eq!(FileRule.parse("a"), Ok(Some(PathBuf::from("a"))));
+        assert!(FileRule.parse("a\0b").is_err());
         assert_eq!(LogFormatRule.parse("json"), Ok(LogFormat::Json));
         assert_eq!(LogFormatRule.parse("JSON"), Err(String::new()));
         assert_eq!(PathRule.parse("a b/ü"), Ok(PathBuf::from("a b/ü")));

@@ -58,7 +58,15 @@ fn print(text: &str) {
 
 /// Begins to write log lines as the settings say.
 pub fn start_logging(settings: &LoggingSettings) {
-    let filter = tracing_subscriber::EnvFilter::new(&settings.level);
+    // They write an error for whatever a client sends wrong, as often as one likes; that is counted
+    // instead.
+    const QUIET: [&str; 2] = ["actix_http::h1::dispatcher=off", "actix_http::h2::dispatcher=off"];
+    let mut filter = tracing_subscriber::EnvFilter::new(&settings.level);
+    if !settings.level.contains("actix_http") {
+        for quiet in QUIET.iter().filter_map(|directive| directive.parse().ok()) {
+            filter = filter.add_directive(quiet);
+        }
+    }
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second call in one process (a test) keeps the first one's settings.
     let _ = match settings.format {
@@ -71,7 +79,8 @@ fn serve(env: Env, settings: Settings) -> Result<(), String> {
     start_logging(&settings.logging);
     let (data, sync) = (settings.store.data.clone(), settings.store.sync.to_string());
     let mode = settings.auth.mode();
-    let started = move |address| print(&greeting(address, &data, &sync, mode));
+    let scheme = if settings.http.tls.is_some() { "https" } else { "http" };
+    let started = move |address| print(&greeting(scheme, address, &data, &sync, mode));
     let system = actix::System::new();
     system.block_on(app::serve(env, settings, started)).map_err(|e| e.to_string())
 }
@@ -85,7 +94,13 @@ fn token(env: &Env, data: &Path, command: &TokenCommand) -> Result<(), String> {
     Ok(())
 }
 
-fn greeting(address: std::net::SocketAddr, data: &Path, sync: &str, mode: Mode) -> String {
+fn greeting(
+    scheme: &str,
+    address: std::net::SocketAddr,
+    data: &Path,
+    sync: &str,
+    mode: Mode,
+) -> String {
     let promise = match sync {
         "always" => "every answered write is on disk",
         "off" => "a power loss may take the last writes",
@@ -101,9 +116,9 @@ fn greeting(address: std::net::SocketAddr, data: &Path, sync: &str, mode: Mode) 
     let user = if mode == Mode::Off { "\"user_id\":\"demo_user\"," } else { "" };
     let data = std::path::absolute(data).unwrap_or_else(|_| data.to_path_buf());
     format!(
-        "audience-store {version}\n  listening on  http://{address}\n  data in       {data}\n  sync          \
-         {sync} ({promise})\n  auth          {auth}\n  documentation http://{address}/docs\n\nsave an audience:\n  curl -s \
-         http://{address}/api/audiences{bearer} -H 'Content-Type: application/json' -d \
+        "audience-store {version}\n  listening on  {scheme}://{address}\n  data in       {data}\n  sync          \
+         {sync} ({promise})\n  auth          {auth}\n  documentation {scheme}://{address}/docs\n\nsave an audience:\n  curl -s \
+         {scheme}://{address}/api/audiences{bearer} -H 'Content-Type: application/json' -d \
          '{{{user}\"name\":\"Gaming Gen \
          Z\",\"data_type\":\"first_party\",\"selected_variables\":[\"AGE_18_24\"]}}'\n",
         version = env!("CARGO_PKG_VERSION"),

@@ -12,6 +12,7 @@ use super::table::{self, Setting};
 use crate::audit::Bounds;
 use crate::auth::AuthSettings;
 use crate::crypto::KeySettings;
+use crate::domain::limits::InputLimits;
 
 /// Everything the server is told at its start.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -44,8 +45,33 @@ pub struct HttpSettings {
     pub keep_alive: Duration,
     /// How long a shutdown waits for requests under way.
     pub drain_timeout: Duration,
+    /// How long the head of a request, or a TLS handshake, may take.
+    pub header_timeout: Duration,
+    /// How long the body of a request may take.
+    pub body_timeout: Duration,
+    /// How long reading an answer may take, beyond what its size allows.
+    pub write_timeout: Duration,
+    /// Bytes of an answer that allow a second more.
+    pub min_rate: u64,
     /// Largest request body, in bytes.
     pub max_body: u64,
+    /// What a body may hold.
+    pub input: InputLimits,
+    /// Requests a minute and user; 0 for any number.
+    pub rate_limit: usize,
+    /// Origins that browsers may call from.
+    pub cors_origins: Vec<String>,
+    /// Certificate and key, where the server speaks TLS.
+    pub tls: Option<TlsFiles>,
+}
+
+/// The files TLS is made from, both PEM.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TlsFiles {
+    /// The certificate chain, the server's own first.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
 }
 
 /// What opening a store needs, whoever opens it.
@@ -83,6 +109,12 @@ pub struct StoreSettings {
     pub mailbox: usize,
     /// Threads that run partitions; 0 means one a core.
     pub arbiters: usize,
+    /// Bytes of the records on a page of a list.
+    pub max_page: u64,
+    /// Audiences a user may have; 0 for any number.
+    pub quota_audiences: u64,
+    /// Bytes a user may store; 0 for any size.
+    pub quota_bytes: u64,
 }
 
 /// Log lines.
@@ -109,13 +141,46 @@ impl Settings {
                 request_timeout: resolved.get(&table::REQUEST_TIMEOUT)?,
                 keep_alive: resolved.get(&table::KEEP_ALIVE)?,
                 drain_timeout: resolved.get(&table::DRAIN_TIMEOUT)?,
+                header_timeout: resolved.get(&table::HEADER_TIMEOUT)?,
+                body_timeout: resolved.get(&table::BODY_TIMEOUT)?,
+                write_timeout: resolved.get(&table::WRITE_TIMEOUT)?,
+                min_rate: resolved.get(&table::MIN_RATE)?,
                 max_body: resolved.get(&table::MAX_BODY)?,
+                input: input(resolved)?,
+                rate_limit: resolved.get(&table::RATE_LIMIT)?,
+                cors_origins: resolved.get(&table::CORS_ORIGIN)?,
+                tls: tls(resolved)?,
             },
             auth: auth_settings::auth(resolved)?,
             audit: auth_settings::audit(resolved)?,
             store: StoreSettings::checked(resolved)?,
             logging: LoggingSettings::checked(resolved)?,
         })
+    }
+}
+
+fn input(resolved: &Resolved) -> Result<InputLimits, CliError> {
+    let bytes = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
+    Ok(InputLimits {
+        depth: resolved.get(&table::MAX_JSON_DEPTH)?,
+        nodes: resolved.get(&table::MAX_JSON_NODES)?,
+        name: bytes(resolved.get(&table::MAX_NAME)?),
+        text: bytes(resolved.get(&table::MAX_TEXT)?),
+        list: resolved.get(&table::MAX_LIST)?,
+        extra: bytes(resolved.get(&table::MAX_EXTRA)?),
+    })
+}
+
+fn tls(resolved: &Resolved) -> Result<Option<TlsFiles>, CliError> {
+    let (cert, key) = (resolved.get(&table::TLS_CERT)?, resolved.get(&table::TLS_KEY)?);
+    match (cert, key) {
+        (Some(cert), Some(key)) => Ok(Some(TlsFiles { cert, key })),
+        (None, None) => Ok(None),
+        (cert, _) => {
+            let (given, missing) = (&table::TLS_CERT, &table::TLS_KEY);
+            let (given, missing) = if cert.is_some() { (given, missing) } else { (missing, given) };
+            Err(CliError::Settings(vec![together(resolved, given, missing, "goes together with")]))
+        }
     }
 }
 
@@ -142,6 +207,9 @@ impl StoreSettings {
             cache_bytes: resolved.get(&table::CACHE_BYTES)?,
             mailbox: resolved.get(&table::MAILBOX)?,
             arbiters: resolved.get(&table::ARBITERS)?,
+            max_page: resolved.get(&table::MAX_PAGE)?,
+            quota_audiences: resolved.get(&table::QUOTA_AUDIENCES)? as u64,
+            quota_bytes: resolved.get(&table::QUOTA_BYTES)?,
         };
         let mut problems = Vec::new();
         if settings.log_max_bytes / 2 < settings.log_segment_bytes {

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::auth_rules::{AuthRule, KeysRule, OptionalPathRule, OptionalTextRule, TextRule};
 use super::rules::{
-    CountRule, DurationRule, FilePathRule, ListenRule, LogFormatRule, LogLevelRule, PathRule, Rule,
-    SizeRule, SyncRule,
+    CountRule, DurationRule, FilePathRule, FileRule, ListenRule, LogFormatRule, LogLevelRule,
+    OriginsRule, PathRule, Rule, SizeRule, SyncRule,
 };
 
 /// Under which heading help and tables show a setting.
@@ -76,6 +76,12 @@ pub struct About {
 }
 
 impl About {
+    /// Its default as help and tables show it.
+    #[must_use]
+    pub fn shown_default(&self) -> &'static str {
+        if self.default.is_empty() { "none" } else { self.default }
+    }
+
     /// The environment variable that sets it.
     #[must_use]
     pub fn environment(&self) -> String {
@@ -103,6 +109,8 @@ pub trait AnySetting: Sync {
     /// # Errors
     /// The reason, empty where [`AnySetting::accepts`] says all.
     fn check(&self, text: &str) -> Result<String, String>;
+    /// Whether its flag may come several times: the texts are then joined by commas.
+    fn repeats(&self) -> bool;
 }
 
 impl<R: Rule> AnySetting for Setting<R> {
@@ -116,6 +124,10 @@ impl<R: Rule> AnySetting for Setting<R> {
 
     fn check(&self, text: &str) -> Result<String, String> {
         self.rule.parse(text).map(|value| self.rule.show(&value))
+    }
+
+    fn repeats(&self) -> bool {
+        self.rule.repeats()
     }
 }
 
@@ -166,16 +178,34 @@ const TIB: u64 = 1 << 40;
 settings! {
     LISTEN: ListenRule = "listen", Network, Serve, "ADDRESS", "127.0.0.1:8080", ListenRule,
         "Address and port to serve HTTP on; port 0 takes a free one";
-    WORKERS: CountRule = "workers", Network, Serve, "COUNT", "0", count(0, 1_024),
+    WORKERS: CountRule = "workers", Network, Serve, "COUNT", "0", count(0, 512),
         "HTTP worker threads; 0 means one a core";
     MAX_CONNECTIONS: CountRule = "max-connections", Network, Serve, "COUNT", "10000",
-        count(1, 1_000_000), "Connections open at once, over all workers";
+        count(1, 1_000_000),
+        "Connections open at once, over all workers; one more is answered with 503 and closed";
     REQUEST_TIMEOUT: DurationRule = "request-timeout", Network, Serve, "DURATION", "30s",
         millis(100, 10 * MINUTE), "How long a request may take before it is answered with 503";
     KEEP_ALIVE: DurationRule = "keep-alive", Network, Serve, "DURATION", "75s",
         millis(SECOND, HOUR), "How long a connection may stay open between requests";
+    HEADER_TIMEOUT: DurationRule = "header-timeout", Network, Serve, "DURATION", "10s",
+        millis(100, 10 * MINUTE),
+        "How long a TLS handshake, and the head of a request, may take to arrive";
+    BODY_TIMEOUT: DurationRule = "body-timeout", Network, Serve, "DURATION", "30s",
+        millis(100, 10 * MINUTE), "How long the body of a request may take to arrive";
+    WRITE_TIMEOUT: DurationRule = "write-timeout", Network, Serve, "DURATION", "30s",
+        millis(100, 10 * MINUTE),
+        "How long a client may take to read an answer, beyond what min-rate gives it";
+    MIN_RATE: SizeRule = "min-rate", Network, Serve, "SIZE", "4KiB", size(1, GIB),
+        "Bytes of an answer for which a client gets a second more than write-timeout";
     DRAIN_TIMEOUT: DurationRule = "drain-timeout", Network, Serve, "DURATION", "30s",
         millis(SECOND, HOUR), "How long a shutdown waits for requests under way";
+    TLS_CERT: FileRule = "tls-cert", Network, Serve, "FILE", "", FileRule,
+        "Certificate chain in PEM, the server's own first; HTTPS instead of HTTP; read again on \
+         SIGHUP and when it changes";
+    TLS_KEY: FileRule = "tls-key", Network, Serve, "FILE", "", FileRule,
+        "Private key of the certificate, in PEM";
+    CORS_ORIGIN: OriginsRule = "cors-origin", Network, Serve, "ORIGINS", "", OriginsRule,
+        "Origins whose pages browsers let call the server; none of another site otherwise";
 
     AUTH: AuthRule = "auth", Authentication, Serve, "MODE", "off", AuthRule,
         "Which credentials requests need: none, API tokens, or JSON web tokens";
@@ -247,6 +277,27 @@ settings! {
 
     MAX_BODY: SizeRule = "max-body", Limits, Serve, "SIZE", "1MiB", size(KIB, 8 * MIB),
         "Largest request body; larger ones are answered with 413";
+    MAX_JSON_DEPTH: CountRule = "max-json-depth", Limits, Serve, "LEVELS", "64", count(1, 64),
+        "Levels of nesting in one field of a body";
+    MAX_JSON_NODES: CountRule = "max-json-nodes", Limits, Serve, "COUNT", "100000",
+        count(100, 1_000_000), "Values in a body, of all levels together";
+    MAX_NAME: SizeRule = "max-name", Limits, Serve, "SIZE", "1KiB", size(64, MIB),
+        "Longest name, type or id of another record in a field";
+    MAX_TEXT: SizeRule = "max-text", Limits, Serve, "SIZE", "256KiB", size(KIB, 8 * MIB),
+        "Longest description, query or error message";
+    MAX_LIST: CountRule = "max-list", Limits, Serve, "COUNT", "10000", count(1, 1_000_000),
+        "Elements of a list: variables, their details, segments";
+    MAX_EXTRA: SizeRule = "max-extra", Limits, Serve, "SIZE", "1MiB", size(KIB, 8 * MIB),
+        "Size of all fields of a record that its table does not know, and of metadata, after \
+         merging";
+    MAX_PAGE: SizeRule = "max-page", Limits, Store, "SIZE", "64MiB", size(64 * KIB, GIB),
+        "Size of the records on a page of a list; one that would be larger ends earlier";
+    RATE_LIMIT: CountRule = "rate-limit", Limits, Serve, "COUNT", "0", count(0, 1_000_000),
+        "Requests a minute and user; more are answered with 429; 0 for any number";
+    QUOTA_AUDIENCES: CountRule = "quota-audiences", Limits, Store, "COUNT", "0",
+        count(0, 1_000_000_000), "Audiences a user may have; 0 for any number";
+    QUOTA_BYTES: SizeRule = "quota-bytes", Limits, Store, "SIZE", "0", size(0, 1024 * TIB),
+        "Size of a user's Parquet files and of what is not in one yet; 0 for any size";
     MAILBOX: CountRule = "mailbox", Limits, Store, "COUNT", "1024", count(1, 1_000_000),
         "Requests that may wait for one partition; more are answered with 503";
     ARBITERS: CountRule = "arbiters", Limits, Store, "COUNT", "0", count(0, 1_024),

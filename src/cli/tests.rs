@@ -144,7 +144,24 @@ const BAD: &[(&str, &str, &str)] = &[
     ("resident-partitions", "1.5", "not understood"),
     ("idle-timeout", "0s", "out of range"),
     ("cache-bytes", "2TiB", "out of range"),
+    ("header-timeout", "1ms", "out of range"),
+    ("body-timeout", "30", "the unit is missing"),
+    ("write-timeout", "11m", "out of range"),
+    ("min-rate", "0", "out of range"),
+    ("tls-cert", "a\0b", "not understood"),
+    ("tls-key", "a\0b", "not understood"),
+    ("cors-origin", "*", "`*` would let every page in"),
     ("max-body", "9MiB", "out of range"),
+    ("max-json-depth", "65", "out of range"),
+    ("max-json-nodes", "99", "out of range"),
+    ("max-name", "63", "out of range"),
+    ("max-text", "1", "out of range"),
+    ("max-list", "0", "out of range"),
+    ("max-extra", "1", "out of range"),
+    ("max-page", "1KiB", "out of range"),
+    ("rate-limit", "-1", "not understood"),
+    ("quota-audiences", "many", "not understood"),
+    ("quota-bytes", "1PiB", "not understood"),
     ("mailbox", "0", "out of range"),
     ("arbiters", "1025", "out of range"),
     ("log-format", "xml", "not understood"),
@@ -383,7 +400,8 @@ fn help_tells_every_default_and_variable() {
         let help = help.join(" ");
         for setting in table::ALL {
             let about = setting.about();
-            let said = format!("[default: {}] [env: {}]", about.default, about.environment());
+            let (default, variable) = (about.shown_default(), about.environment());
+            let said = format!("[default: {default}] [env: {variable}]");
             assert!(help.contains(&said), "{args:?} lacks {said}");
             assert!(help.contains(&format!("--{} <{}>", about.key, about.placeholder)));
         }

@@ -8,11 +8,12 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 
 use super::json_text::{compact, push_string};
+use super::limits::{InputLimits, Limit, elements};
 use super::object::ObjectFields;
 use super::patch::Patch;
 use super::{
     Cell, Credentials, JsonShape, Kind, MAX_CREDENTIALS, Micros, RecordId, Secret, Table,
-    credentials,
+    credentials, limits,
 };
 
 /// Which rule an input breaks.
@@ -24,6 +25,8 @@ pub enum InputErrorKind {
     Missing,
     /// A field holds what it must not.
     Invalid,
+    /// A field is larger than the server takes.
+    Over(Limit),
 }
 
 /// Why an input is refused, for a person, and where.
@@ -59,11 +62,17 @@ impl InputError {
         }
     }
 
+    /// A field that passes a limit.
+    #[must_use]
+    pub fn over(limit: Limit, field: &str, rule: impl std::fmt::Display) -> Self {
+        Self { kind: InputErrorKind::Over(limit), ..Self::invalid(field, rule) }
+    }
+
     /// A record that grew larger than one may be.
     #[must_use]
     pub fn too_large() -> Self {
         Self {
-            kind: InputErrorKind::Invalid,
+            kind: InputErrorKind::Over(Limit::Record),
             message: "The record would be too large".to_owned(),
             pointer: String::new(),
         }
@@ -83,16 +92,21 @@ fn pointer_to(field: &str) -> String {
 pub struct Body<'a> {
     fields: ObjectFields<'a>,
     bytes: usize,
+    limits: InputLimits,
 }
 
 impl<'a> Body<'a> {
     /// Parses a body: one JSON object, each field at most once.
     ///
     /// # Errors
-    /// [`InputErrorKind::Malformed`] otherwise.
-    pub fn parse(bytes: &'a [u8]) -> Result<Self, InputError> {
+    /// [`InputErrorKind::Malformed`] otherwise; [`InputErrorKind::Over`] for one that nests too
+    /// deep or holds too many values, before anything is made of it.
+    pub fn parse(bytes: &'a [u8], limits: &InputLimits) -> Result<Self, InputError> {
         let text = std::str::from_utf8(bytes)
             .map_err(|_| InputError::malformed("The body is not UTF-8"))?;
+        if text.trim_start().starts_with('{') {
+            limits.scan(bytes).map_err(|over| exceeded(&over, limits))?;
+        }
         let fields: ObjectFields<'_> = serde_json::from_str(text).map_err(|e| {
             InputError::malformed(format!(
                 "The body is not a JSON object (line {}, column {})",
@@ -102,6 +116,13 @@ impl<'a> Body<'a> {
         })?;
         let mut names = HashSet::with_capacity(fields.0.len());
         for (name, _) in &fields.0 {
+            if name.contains('\0') {
+                return Err(InputError {
+                    kind: InputErrorKind::Invalid,
+                    message: "The name of a field holds a NUL character".to_owned(),
+                    pointer: String::new(),
+                });
+            }
             if !names.insert(name) {
                 return Err(InputError {
                     kind: InputErrorKind::Invalid,
@@ -110,7 +131,7 @@ impl<'a> Body<'a> {
                 });
             }
         }
-        Ok(Self { fields, bytes: bytes.len() })
+        Ok(Self { fields, bytes: bytes.len(), limits: *limits })
     }
 
     /// A top-level text field; `None` where it is absent or null.
@@ -130,7 +151,7 @@ impl<'a> Body<'a> {
     /// The first field that breaks a rule.
     pub fn patch(&self, table: Table) -> Result<Patch, InputError> {
         let spec = table.spec();
-        let mut patch = Patch::new(table, self.bytes);
+        let mut patch = Patch::new(table, self.bytes, self.limits);
         let mut extra: Vec<(&str, &RawValue)> = Vec::new();
         for (name, value) in &self.fields.0 {
             match spec.column(name).filter(|(_, c)| c.kind != Kind::Extra) {
@@ -141,9 +162,26 @@ impl<'a> Body<'a> {
         if let (false, Some(index)) =
             (extra.is_empty(), spec.index_where(|k| matches!(k, Kind::Extra)))
         {
-            patch.set_written(index, |out| write_extra(&extra, out))?;
+            let limit = self.limits.extra;
+            patch.set_written(index, |out| write_extra(&extra, limit, out))?;
         }
         Ok(patch)
+    }
+}
+
+fn exceeded(over: &limits::Exceeded<'_>, limits: &InputLimits) -> InputError {
+    let field = over.field.and_then(|name| serde_json::from_slice::<String>(name).ok());
+    let rule = match over.limit {
+        Limit::Depth => format!("is nested deeper than {} levels", limits.depth),
+        _ => format!("makes the body hold more than {} values", limits.nodes),
+    };
+    match field {
+        Some(field) => InputError::over(over.limit, &field, rule),
+        None => InputError {
+            kind: InputErrorKind::Over(over.limit),
+            message: format!("The body holds more than {} values", limits.nodes),
+            pointer: String::new(),
+        },
     }
 }
 
@@ -194,7 +232,7 @@ fn set_value(
         Kind::Int64 => patch.set(index, Cell::Int(parse_int(name, value)?)),
         Kind::Double => patch.set(index, Cell::Double(parse_double(name, value)?)),
         Kind::TextList { numbers } => {
-            check_list(name, value, numbers)?;
+            check_list(name, value, numbers, patch.limits().list)?;
             patch.set_written(index, |out| write_compact(name, value, out))?;
         }
         Kind::Json(shape) => {
@@ -208,9 +246,37 @@ fn set_value(
             if let Some(rule) = rule {
                 return Err(InputError::invalid(name, rule));
             }
+            if shape == JsonShape::Array {
+                check_count(name, elements(value.get()), patch.limits().list)?;
+            }
             patch.set_written(index, |out| write_compact(name, value, out))?;
         }
-        _ => patch.set(index, Cell::Text(&parse_text(name, value)?)),
+        _ => {
+            let text = parse_text(name, value)?;
+            check_length(name, &text, patch.limits())?;
+            patch.set(index, Cell::Text(&text));
+        }
+    }
+    Ok(())
+}
+
+/// Checks the length of a text column's value.
+///
+/// # Errors
+/// [`InputErrorKind::Over`] where it is too long.
+pub(super) fn check_length(name: &str, text: &str, limits: &InputLimits) -> Result<(), InputError> {
+    let prose = matches!(name, "description" | "original_query" | "error_message");
+    let (limit, most) = if prose { (Limit::Text, limits.text) } else { (Limit::Name, limits.name) };
+    if text.len() > most {
+        return Err(InputError::over(limit, name, format!("must be at most {most} bytes")));
+    }
+    Ok(())
+}
+
+fn check_count(name: &str, count: usize, most: usize) -> Result<(), InputError> {
+    if count > most {
+        let rule = format!("must have at most {most} elements");
+        return Err(InputError::over(Limit::List, name, rule));
     }
     Ok(())
 }
@@ -236,15 +302,32 @@ fn write_compact(name: &str, value: &RawValue, out: &mut String) -> Result<(), I
     compact(value.get(), out).map_err(|e| InputError::invalid(name, e))
 }
 
-fn write_extra(fields: &[(&str, &RawValue)], out: &mut String) -> Result<(), InputError> {
+fn write_extra(
+    fields: &[(&str, &RawValue)],
+    most: usize,
+    out: &mut String,
+) -> Result<(), InputError> {
+    let begin = out.len();
     for (index, (name, value)) in fields.iter().enumerate() {
         out.push(if index == 0 { '{' } else { ',' });
         push_string(name, out);
         out.push(':');
         write_compact(name, value, out)?;
+        if out.len() - begin >= most {
+            return Err(unknown_fields_too_large(most));
+        }
     }
     out.push('}');
     Ok(())
+}
+
+/// The refusal of fields that the table does not know and that are too large together.
+pub(super) fn unknown_fields_too_large(most: usize) -> InputError {
+    InputError {
+        kind: InputErrorKind::Over(Limit::Extra),
+        message: format!("Fields that the table does not know may take {most} bytes together"),
+        pointer: String::new(),
+    }
 }
 
 fn parse_text<'a>(name: &str, value: &'a RawValue) -> Result<Cow<'a, str>, InputError> {
@@ -299,11 +382,12 @@ pub(super) fn parse_double(name: &str, value: &RawValue) -> Result<f64, InputErr
         .ok_or_else(|| InputError::invalid(name, "must be a number"))
 }
 
-fn check_list(name: &str, value: &RawValue, numbers: bool) -> Result<(), InputError> {
+fn check_list(name: &str, value: &RawValue, numbers: bool, most: usize) -> Result<(), InputError> {
     let rule =
         if numbers { "must be a list of texts or numbers" } else { "must be a list of texts" };
     let elements: Vec<&RawValue> =
         serde_json::from_str(value.get()).map_err(|_| InputError::invalid(name, rule))?;
+    check_count(name, elements.len(), most)?;
     for (index, element) in elements.iter().enumerate() {
         let fits = match element.get().as_bytes().first() {
             Some(b'"') => true,
@@ -322,7 +406,8 @@ fn check_list(name: &str, value: &RawValue, numbers: bool) -> Result<(), InputEr
 /// A patch's row for tests.
 #[cfg(test)]
 pub(crate) fn row_of(table: Table, body: &str) -> super::Row {
-    let patch = Body::parse(body.as_bytes()).expect("body").patch(table).expect("patch");
+    let limits = InputLimits::default();
+    let patch = Body::parse(body.as_bytes(), &limits).expect("body").patch(table).expect("patch");
     let id = patch.id.clone().unwrap_or(RecordId::checked("x").expect("id"));
     let at = patch.created_at.unwrap_or_default();
     patch.created(id, at, at)

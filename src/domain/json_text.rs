@@ -11,7 +11,7 @@ use thiserror::Error;
 /// Deepest nesting of a JSON value that is stored.
 pub const MAX_JSON_DEPTH: usize = 64;
 /// Most values (of any kind) inside one JSON value that is stored.
-pub const MAX_JSON_NODES: usize = 100_000;
+pub const MAX_JSON_NODES: usize = 1_000_000;
 
 /// Why a well-formed JSON text is refused.
 #[derive(Debug, Error, PartialEq, Eq, Clone, Copy)]
@@ -168,7 +168,7 @@ mod tests {
         assert_eq!(compacted(r#""\\u0000""#).expect("escaped backslash"), r#""\\u0000""#);
         let deep = format!("{}{}", "[".repeat(65), "]".repeat(65));
         assert_eq!(compacted(&deep), Err(JsonTextError::TooDeep));
-        let many = format!("[{}0]", "0,".repeat(100_001));
+        let many = format!("[{}0]", "0,".repeat(1_000_001));
         assert_eq!(compacted(&many), Err(JsonTextError::TooMany));
     }
 

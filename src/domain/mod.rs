@@ -5,6 +5,7 @@ mod cursor;
 mod filter;
 pub mod input;
 pub mod json_text;
+pub mod limits;
 pub mod object;
 mod partition_key;
 mod patch;

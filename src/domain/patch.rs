@@ -1,7 +1,11 @@
 //! A checked change to a record, and what applying it makes: the rules of create, update and
 //! status, as pure functions.
 
-use super::input::{InputError, InputErrorKind, parse_double, parse_int, parse_time};
+use super::input::{
+    InputError, InputErrorKind, check_length, parse_double, parse_int, parse_time,
+    unknown_fields_too_large,
+};
+use super::limits::{InputLimits, Limit};
 use super::object::{ObjectFields, merged};
 use super::{Cell, Credentials, Kind, Micros, RecordId, Row, RowBuilder, Sealed, Secret, Table};
 
@@ -21,6 +25,7 @@ pub struct Patch {
     /// What becomes of the credentials.
     pub credentials: Credentials,
     table: Table,
+    limits: InputLimits,
     touched: u32,
     values: RowBuilder,
     /// Whether `metadata` is merged into the record's, not put in its place.
@@ -30,7 +35,7 @@ pub struct Patch {
 }
 
 impl Patch {
-    pub(super) fn new(table: Table, bytes: usize) -> Self {
+    pub(super) fn new(table: Table, bytes: usize, limits: InputLimits) -> Self {
         Self {
             id: None,
             user_id: None,
@@ -39,6 +44,7 @@ impl Patch {
             version: None,
             credentials: Credentials::Keep,
             table,
+            limits,
             touched: 0,
             values: Row::build_for(table, bytes),
             merges_metadata: false,
@@ -59,6 +65,10 @@ impl Patch {
         self.values.set_written(index, write)?;
         self.touched |= 1 << index;
         Ok(())
+    }
+
+    pub(super) fn limits(&self) -> &InputLimits {
+        &self.limits
     }
 
     fn touches(&self, index: usize) -> bool {
@@ -196,6 +206,7 @@ impl Patch {
                 _ => {
                     let text: String = serde_json::from_str(value.get())
                         .map_err(|_| at(InputError::invalid(&name, "must be a text")))?;
+                    check_length(&name, &text, &self.limits).map_err(at)?;
                     self.set(index, Cell::Text(&text));
                 }
             }
@@ -256,6 +267,34 @@ impl Patch {
         next.finish(row.id.clone(), row.created_at, now.max(row.updated_at), row.version + 1)
     }
 
+    /// Checks that what [`Patch::updated`] merged did not grow too large: many small updates must
+    /// not make what one request may not send.
+    ///
+    /// # Errors
+    /// [`InputErrorKind::Over`] where unknown fields or metadata grew past their limit.
+    pub fn check_merged(&self, before: &Row, after: &Row) -> Result<(), InputError> {
+        let most = self.limits.extra;
+        for (index, column) in self.table.spec().columns.iter().enumerate() {
+            let metadata = self.merges_metadata && column.name == "metadata";
+            if !self.touches(index) || !(metadata || column.kind == Kind::Extra) {
+                continue;
+            }
+            let size = |row: &Row| match row.cell(index) {
+                Cell::Json(text) => text.len(),
+                _ => 0,
+            };
+            if size(after) <= most.max(size(before)) {
+                continue;
+            }
+            if metadata {
+                let rule = format!("may take {most} bytes after merging");
+                return Err(InputError::over(Limit::Extra, column.name, rule));
+            }
+            return Err(unknown_fields_too_large(most));
+        }
+        Ok(())
+    }
+
     /// Fields the body brought that an update does not change because the server keeps them:
     /// named in the answer, so that nothing is dropped silently.
     #[must_use]
@@ -281,7 +320,7 @@ impl InputErrorKind {
         match self {
             Self::Malformed => "MALFORMED_JSON",
             Self::Missing => "MISSING_FIELD",
-            Self::Invalid => "INVALID_FIELD",
+            Self::Invalid | Self::Over(_) => "INVALID_FIELD",
         }
     }
 }

@@ -8,7 +8,7 @@ const SAVE: &str = r#"{"user_id":"u","name":"A","data_type":"first_party","selec
     "insights":["i"],"audience_size":5,"metadata":{"a":1.50}}"#;
 
 fn patch(table: Table, body: &str) -> Result<Patch, InputError> {
-    Body::parse(body.as_bytes())?.patch(table)
+    Body::parse(body.as_bytes(), &InputLimits::default())?.patch(table)
 }
 
 fn shown(row: &Row) -> Value {

@@ -6,12 +6,13 @@ use actix_web::{HttpMessage, HttpRequest};
 use futures_util::StreamExt;
 
 use super::error::ApiError;
+use super::refusal::Refusal;
 use super::state::AppState;
 
 /// Reads a JSON body. A missing content type is taken for JSON.
 ///
 /// # Errors
-/// 413, 415, 400 where the client breaks off, 503 `TIMEOUT` where it is too slow.
+/// 413, 415, 400 where the client breaks off, 408 where it is too slow.
 pub async fn read(
     req: &HttpRequest,
     payload: &mut Payload,
@@ -30,7 +31,7 @@ pub async fn read(
     }
     let said =
         req.headers().get(CONTENT_LENGTH).and_then(|l| l.to_str().ok()?.parse::<usize>().ok());
-    if said.is_some_and(|len| len > state.max_body) {
+    if said.is_some_and(|len| len > state.bounds.max_body) {
         return Err(too_large(state));
     }
     let reading = async {
@@ -47,13 +48,17 @@ pub async fn read(
                 }
                 parts.extend_from_slice(&part);
             }
-            if whole.as_ref().map_or(parts.len(), Bytes::len) > state.max_body {
+            if whole.as_ref().map_or(parts.len(), Bytes::len) > state.bounds.max_body {
                 return Err(too_large(state));
             }
         }
         Ok(whole.unwrap_or_else(|| parts.freeze()))
     };
-    tokio::time::timeout(state.timeout, reading).await.unwrap_or_else(|_| Err(too_slow()))
+    let late = |_| {
+        let error = ApiError::new("REQUEST_TIMEOUT", "The body of the request took too long");
+        Err(error.refusing(Refusal::SlowBody))
+    };
+    tokio::time::timeout(state.bounds.body_timeout, reading).await.unwrap_or_else(late)
 }
 
 /// The answer to a request that took too long.
@@ -64,7 +69,8 @@ pub fn too_slow() -> ApiError {
 }
 
 fn too_large(state: &AppState) -> ApiError {
-    ApiError::new("PAYLOAD_TOO_LARGE", format!("The body may have {} bytes", state.max_body))
+    let message = format!("The body may have {} bytes", state.bounds.max_body);
+    ApiError::new("PAYLOAD_TOO_LARGE", message).refusing(Refusal::Body)
 }
 
 fn is_json(media: &str) -> bool {

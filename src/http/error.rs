@@ -10,12 +10,13 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
 
+use super::refusal::Refusal;
 use crate::audit::AuditError;
 use crate::auth::tokens::TokenFileError;
-use crate::auth::{Denial, IdentityError, Refusal, Scopes};
-use crate::domain::input::InputError;
+use crate::auth::{self, Denial, IdentityError, Scopes};
+use crate::domain::input::{InputError, InputErrorKind};
 use crate::domain::json_text::push_string;
-use crate::store::StoreError;
+use crate::store::{Quota, StoreError};
 
 /// An error answer.
 #[derive(Clone, Debug)]
@@ -28,6 +29,8 @@ pub struct ApiError {
     retry_after: Option<Duration>,
     allow: Option<&'static str>,
     challenge: Challenge,
+    /// Which limit it is about.
+    refusal: Option<Refusal>,
 }
 
 /// What `WWW-Authenticate` says of a token (RFC 6750, 3).
@@ -41,6 +44,7 @@ enum Challenge {
 /// Every code there is, with its status and what it means: the `OpenAPI` document and the tests
 /// are made from this.
 pub const CODES: &[(&str, u16, &str)] = &[
+    ("MALFORMED_REQUEST", 400, "What was sent is not HTTP; the connection is closed"),
     ("MALFORMED_JSON", 400, "The body is not one JSON object"),
     ("MISSING_FIELD", 400, "A required field is missing, null or blank"),
     ("INVALID_FIELD", 400, "A field holds what it must not; details.pointer says where"),
@@ -53,15 +57,20 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("TOKEN_REFUSED", 401, "The web token does not hold: its signature, its key or its claims"),
     ("SCOPE_MISSING", 403, "The credentials lack a scope; details.scopes says which"),
     ("USER_MISMATCH", 403, "The request names another user than the one it may"),
+    ("CROSS_SITE", 403, "A page of another site, not named in cors-origin, asks for a change"),
+    ("QUOTA_EXCEEDED", 403, "The user has as many audiences, or stores as much, as one may"),
     ("NOT_FOUND", 404, "There is no such record"),
     ("ROUTE_NOT_FOUND", 404, "There is no such endpoint"),
     ("METHOD_NOT_ALLOWED", 405, "The endpoint has no such method"),
+    ("REQUEST_TIMEOUT", 408, "The request took too long to arrive; nothing was changed"),
     ("TOKEN_LIMIT", 409, "There are as many tokens as there may be; revoke some"),
     ("ERASURE_IN_PROGRESS", 409, "The user's data is being erased"),
     ("VERSION_MISMATCH", 412, "The record has another version than If-Match names"),
     ("PAYLOAD_TOO_LARGE", 413, "The body is larger than the server takes"),
     ("UNSUPPORTED_MEDIA_TYPE", 415, "The body is not sent as plain application/json"),
     ("IDEMPOTENCY_KEY_REUSED", 422, "The Idempotency-Key came with another request before"),
+    ("RATE_LIMITED", 429, "The user sent more requests than one may in a minute"),
+    ("HEADERS_TOO_LARGE", 431, "The head of the request is larger than the server takes"),
     ("INTERNAL", 500, "A defect of the server"),
     ("KEYS_UNAVAILABLE", 503, "The keys that web tokens are checked with cannot be had now"),
     ("STARTING", 503, "The server is still recovering"),
@@ -94,6 +103,7 @@ impl ApiError {
             retry_after: None,
             allow: None,
             challenge: Challenge::Nothing,
+            refusal: None,
         }
     }
 
@@ -104,6 +114,20 @@ impl ApiError {
         push_string(text, &mut json);
         self.details.push((name, json));
         self
+    }
+
+    /// Says which limit it is about, for the count of refusals.
+    #[must_use]
+    pub fn refusing(mut self, refusal: Refusal) -> Self {
+        self.refusal = Some(refusal);
+        self
+    }
+
+    /// Whole seconds after which to try again, where it says so.
+    #[must_use]
+    pub fn retry_seconds(&self) -> Option<u64> {
+        let after = self.retry_after?;
+        Some((after.as_secs() + u64::from(after.subsec_nanos() > 0)).max(1))
     }
 
     /// Adds when to try again.
@@ -220,9 +244,8 @@ impl ResponseError for ApiError {
     fn error_response(&self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status);
         response.content_type("application/json");
-        if let Some(after) = self.retry_after {
-            let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
-            response.insert_header((RETRY_AFTER, seconds.max(1)));
+        if let Some(seconds) = self.retry_seconds() {
+            response.insert_header((RETRY_AFTER, seconds));
         }
         if let Some(allow) = self.allow {
             response.insert_header((ALLOW, allow));
@@ -240,13 +263,22 @@ impl ResponseError for ApiError {
         if let Some(challenge) = challenge {
             response.insert_header((WWW_AUTHENTICATE, challenge));
         }
-        response.body(self.body())
+        let mut response = response.body(self.body());
+        if let Some(refusal) = self.refusal {
+            response.extensions_mut().insert(refusal);
+        }
+        response
     }
 }
 
 impl From<InputError> for ApiError {
     fn from(error: InputError) -> Self {
-        Self::new(error.kind.code(), error.message).detail("pointer", &error.pointer)
+        let refusal = match error.kind {
+            InputErrorKind::Over(limit) => Some(limit.into()),
+            _ => None,
+        };
+        let answer = Self::new(error.kind.code(), error.message);
+        Self { refusal, ..answer.detail("pointer", &error.pointer) }
     }
 }
 
@@ -261,20 +293,20 @@ impl From<IdentityError> for ApiError {
     }
 }
 
-impl From<Refusal> for ApiError {
-    fn from(refusal: Refusal) -> Self {
+impl From<auth::Refusal> for ApiError {
+    fn from(refusal: auth::Refusal) -> Self {
         let code = match &refusal {
-            Refusal::Missing => "UNAUTHENTICATED",
-            Refusal::Malformed(_) => "TOKEN_MALFORMED",
-            Refusal::Unknown { .. } => "TOKEN_UNKNOWN",
-            Refusal::Expired { .. } => "TOKEN_EXPIRED",
-            Refusal::Refused(_) | Refusal::UnknownKey => "TOKEN_REFUSED",
-            Refusal::NoKeys => "KEYS_UNAVAILABLE",
+            auth::Refusal::Missing => "UNAUTHENTICATED",
+            auth::Refusal::Malformed(_) => "TOKEN_MALFORMED",
+            auth::Refusal::Unknown { .. } => "TOKEN_UNKNOWN",
+            auth::Refusal::Expired { .. } => "TOKEN_EXPIRED",
+            auth::Refusal::Refused(_) | auth::Refusal::UnknownKey => "TOKEN_REFUSED",
+            auth::Refusal::NoKeys => "KEYS_UNAVAILABLE",
         };
         let mut error = Self::new(code, refusal.to_string());
         match refusal {
-            Refusal::Missing => {}
-            Refusal::NoKeys => error.retry_after = Some(Duration::from_secs(5)),
+            auth::Refusal::Missing => {}
+            auth::Refusal::NoKeys => error.retry_after = Some(Duration::from_secs(5)),
             _ => error.challenge = Challenge::Invalid,
         }
         error
@@ -336,6 +368,7 @@ impl From<StoreError> for ApiError {
                 "IDEMPOTENCY_KEY_REUSED",
                 "This Idempotency-Key was used with another request",
             ),
+            StoreError::QuotaExceeded(quota) => quota_exceeded(quota),
             StoreError::Overloaded => {
                 Self::new("OVERLOADED", "Too much work is waiting, try again soon")
                     .retry_after(SOON)
@@ -380,6 +413,20 @@ impl From<StoreError> for ApiError {
     }
 }
 
+fn quota_exceeded(quota: Quota) -> ApiError {
+    let (what, refusal, message) = match quota {
+        Quota::Audiences(most) => (
+            "audiences",
+            Refusal::QuotaAudiences,
+            format!("The user has the {most} audiences one may have"),
+        ),
+        Quota::Bytes(most) => {
+            ("bytes", Refusal::QuotaBytes, format!("The user may store {most} bytes"))
+        }
+    };
+    ApiError::new("QUOTA_EXCEEDED", message).detail("quota", what).refusing(refusal)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -404,6 +451,8 @@ mod tests {
             StoreError::Erasing,
             StoreError::Draining,
             StoreError::KeyReused,
+            StoreError::QuotaExceeded(Quota::Audiences(1)),
+            StoreError::QuotaExceeded(Quota::Bytes(1)),
         ] {
             let error = ApiError::from(error);
             assert!(CODES.iter().any(|(code, _, _)| *code == error.code), "{error}");

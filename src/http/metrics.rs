@@ -44,6 +44,13 @@ fn gather(state: &AppState) -> Result<Vec<prometheus::proto::MetricFamily>, prom
     let mode = IntGauge::with_opts(mode)?;
     mode.set(1);
     registry.register(Box::new(mode))?;
+    for (reason, count) in state.bounds.refusals.all() {
+        let about = Opts::new("refused_total", "What limits refused, by reason");
+        let counter = IntCounter::with_opts(about.const_label("reason", reason))?;
+        counter.inc_by(count);
+        registry.register(Box::new(counter))?;
+    }
+    gauge("connections_open", "Connections that are open", state.bounds.admission.open() as u64)?;
     gauge("ready", "Whether requests are taken", u64::from(is_ready(state)))?;
     let read = |value: &AtomicU64| value.load(Ordering::Relaxed);
     let audit = state.audit.counts();

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use actix_web::HttpRequest;
 use percent_encoding::percent_decode_str;
 
 use super::error::ApiError;
@@ -140,6 +141,31 @@ impl<'q> Params<'q> {
     }
 }
 
+/// A segment of the request's path, decoded strictly: actix's own decoding puts a replacement
+/// character where bytes are not UTF-8, so that several paths would name one user.
+///
+/// # Errors
+/// 400 for an escape that is none or is not UTF-8.
+pub fn path_segment(req: &HttpRequest, index: usize, name: &str) -> Result<String, ApiError> {
+    let raw = req.uri().path().split('/').nth(index + 1).unwrap_or_default();
+    segment(raw).ok_or_else(|| {
+        ApiError::new("INVALID_PARAMETER", "The path is not percent-encoded UTF-8")
+            .detail("pointer", &format!("/{name}"))
+            .detail("in", "path")
+    })
+}
+
+/// The text that a path segment encodes: every `%` begins an escape, and all bytes are UTF-8.
+#[must_use]
+pub fn segment(raw: &str) -> Option<String> {
+    let escapes = raw.split('%').skip(1);
+    let hex = |b: &u8| b.is_ascii_hexdigit();
+    for after in escapes {
+        after.as_bytes().get(..2).filter(|digits| digits.iter().all(hex))?;
+    }
+    percent_decode_str(raw).decode_utf8().ok().map(Cow::into_owned)
+}
+
 fn decode(text: &str) -> Result<Cow<'_, str>, ApiError> {
     if !text.contains(['%', '+']) {
         return Ok(Cow::Borrowed(text));
@@ -187,6 +213,25 @@ mod tests {
     #[test]
     fn unknown_parameters_are_let_be() {
         assert!(list("_=123&user_id=u&offset=3").is_ok());
+    }
+
+    #[test]
+    fn a_path_has_one_reading() {
+        for (raw, text) in [
+            ("u", "u"),
+            ("a%2Fb", "a/b"),
+            ("a%2fb", "a/b"),
+            ("a%252Fb", "a%2Fb"),
+            ("%C3%BC", "ü"),
+            ("a+b", "a+b"),
+            ("%2e%2E", ".."),
+        ] {
+            assert_eq!(segment(raw).as_deref(), Some(text), "{raw}");
+        }
+        // No escape, half of one, no UTF-8, overlong, a surrogate.
+        for bad in ["%", "a%2", "%zz", "%+1", "%ff", "%C0%AF", "%E0%80%AF", "%ED%A0%80", "%C3"] {
+            assert_eq!(segment(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::error::ApiError;
 use super::guard::Caller;
 use super::params::Params;
 use super::state::AppState;
-use super::{body, idempotent};
+use super::{body, edge, idempotent};
 use crate::auth::{Scope, Scopes};
 use crate::domain::input::Body;
 use crate::domain::{RecordId, Table, UserId};
@@ -29,7 +29,7 @@ pub async fn create(
     let table = table.into_inner();
     let bytes = body::read(&req, &mut payload, &state).await?;
     let store = state.store()?;
-    let parsed = Body::parse(&bytes)?;
+    let parsed = Body::parse(&bytes, &state.bounds.input)?;
     let user = user_of(&caller, Scope::write(table), &req, Some(&parsed))?;
     let patch = parsed.patch(table)?;
     patch.check_create()?;
@@ -80,7 +80,7 @@ async fn modify(
 ) -> Result<HttpResponse, ApiError> {
     let bytes = body::read(&req, &mut payload, &state).await?;
     let store = state.store()?;
-    let sent = Body::parse(&bytes)?;
+    let sent = Body::parse(&bytes, &state.bounds.input)?;
     let user = user_of(&caller, Scope::write(table), &req, Some(&sent))?;
     let id = record_id(table, &path)?;
     let fields = sent.patch(table)?;
@@ -108,7 +108,8 @@ pub async fn delete(
     let table = table.into_inner();
     let bytes = body::read(&req, &mut payload, &state).await?;
     let store = state.store()?;
-    let parsed = if bytes.is_empty() { None } else { Some(Body::parse(&bytes)?) };
+    let parsed =
+        if bytes.is_empty() { None } else { Some(Body::parse(&bytes, &state.bounds.input)?) };
     let user = user_of(&caller, Scope::write(table), &req, parsed.as_ref())?;
     let id = record_id(table, &path)?;
     let precondition = if_match(&req)?;
@@ -162,7 +163,8 @@ pub async fn read(
 /// may name him.
 ///
 /// # Errors
-/// 400 where nobody names one, 403 where two are named or a scope is missing.
+/// 400 where nobody names one, 403 where two are named or a scope is missing, 429 where the user
+/// asks too often.
 pub fn user_of(
     caller: &Caller,
     scopes: impl Into<Scopes>,
@@ -174,7 +176,9 @@ pub fn user_of(
         Some(body) => body.text("user_id")?,
         None => None,
     };
-    Ok(caller.user_for(scopes, &[params.get("user_id")?, named.as_deref()])?)
+    let user = caller.user_for(scopes, &[params.get("user_id")?, named.as_deref()])?;
+    edge::admit(req, &user)?;
+    Ok(user)
 }
 
 /// The parameters of a request without a body, and the user it is about, which needs `scopes`.
@@ -182,7 +186,7 @@ pub fn user_of(
 ///
 /// # Errors
 /// 400 where nobody names one or the query is malformed, 403 where two are named or a scope is
-/// missing.
+/// missing, 429 where the user asks too often.
 pub fn reader_of<'q>(
     caller: &Caller,
     scopes: impl Into<Scopes>,
@@ -191,6 +195,7 @@ pub fn reader_of<'q>(
 ) -> Result<(Params<'q>, UserId), ApiError> {
     let params = Params::parse(req.query_string())?;
     let user = caller.user_for(scopes, &[path, params.get("user_id")?])?;
+    edge::admit(req, &user)?;
     Ok((params, user))
 }
 
@@ -210,5 +215,25 @@ pub async fn in_time<T>(
     state: &AppState,
     work: impl Future<Output = Result<T, ApiError>>,
 ) -> Result<T, ApiError> {
-    tokio::time::timeout(state.timeout, work).await.unwrap_or_else(|_| Err(body::too_slow()))
+    within(state.timeout, work).await
+}
+
+async fn within<T>(
+    time: std::time::Duration,
+    work: impl Future<Output = Result<T, ApiError>>,
+) -> Result<T, ApiError> {
+    tokio::time::timeout(time, work).await.unwrap_or_else(|_| Err(body::too_slow()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[actix_web::test]
+    async fn work_without_end_is_answered_with_what_is_not_known() {
+        let work = std::future::pending::<Result<(), ApiError>>();
+        let error = within(std::time::Duration::from_millis(1), work).await.expect_err("no end");
+        assert_eq!((error.status().as_u16(), error.retry_seconds()), (503, Some(1)));
+        assert!(error.to_string().starts_with("TIMEOUT: "), "{error}");
+    }
 }

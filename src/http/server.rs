@@ -2,19 +2,42 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::{Server, ServerHandle};
-use actix_web::middleware::Compress;
+use actix_cors::Cors;
+use actix_http::{HttpService, Protocol};
+use actix_service::{
+    IntoServiceFactory, ServiceFactory, ServiceFactoryExt, fn_service, map_config,
+};
+use actix_web::body::BoxBody;
+use actix_web::dev::{AppConfig, Server, ServerHandle, ServiceRequest, ServiceResponse};
+use actix_web::http::header::{
+    AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderName, IF_MATCH, RETRY_AFTER,
+};
+use actix_web::middleware::{Compress, Condition, Next, from_fn};
 use actix_web::web::Data;
-use actix_web::{App, HttpServer};
+use actix_web::{App, Error};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 
+use super::connection::{Admission, Guarded, Pace, Wire, refuse};
+use super::edge::{Connected, edge};
+use super::error::ApiError;
+use super::refusal::{Refusal, Refusals};
 use super::routes;
 use super::state::AppState;
+use super::tls::Certificates;
 use crate::auth::Worker;
 use crate::cli::HttpSettings;
+use crate::env::Clock;
 use crate::store::Front;
+
+/// Refused clients that are told why at once; more are cut off.
+const MOST_GOODBYES: usize = 64;
+/// How long a client may take to end a connection that the server ended.
+const DISCONNECT: Duration = Duration::from_secs(5);
 
 /// A server that listens.
 pub struct Bound {
@@ -26,34 +49,170 @@ pub struct Bound {
     pub address: SocketAddr,
 }
 
-/// Binds and starts to listen. Requests are answered once `server` is polled.
+/// Binds and starts to listen. Requests are answered once `server` is polled. With `certificates`
+/// it speaks HTTPS, and HTTP/2 where a client does, else HTTP/1.
 ///
 /// # Errors
 /// Whatever binding says.
-pub fn bind(settings: &HttpSettings, state: AppState) -> io::Result<Bound> {
+pub fn bind(
+    settings: &HttpSettings,
+    state: AppState,
+    clock: Arc<dyn Clock>,
+    certificates: Option<&Certificates>,
+) -> io::Result<Bound> {
     let listener = TcpListener::bind(settings.listen)?;
     let address = listener.local_addr()?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let workers = if settings.workers == 0 { cores } else { settings.workers };
-    let data = Data::new(state);
-    let server = HttpServer::new(move || {
-        // Made on the worker's own thread, for it alone.
-        let front = Data::new(Front::default());
-        App::new()
-            .app_data(data.clone())
-            .app_data(front)
-            .app_data(Worker::new(Arc::clone(&data.authenticator)))
-            .wrap(Compress::default())
-            .configure(routes::configure)
-    })
-    .workers(workers)
-    .max_connections((settings.max_connections / workers).max(1))
-    .keep_alive(settings.keep_alive)
-    .client_request_timeout(settings.request_timeout)
-    .client_disconnect_timeout(Duration::from_secs(5))
-    .shutdown_timeout(settings.drain_timeout.as_secs())
-    .disable_signals()
-    .listen(listener)?
-    .run();
+    let door = Door {
+        admission: Arc::clone(&state.bounds.admission),
+        goodbyes: Arc::new(Semaphore::new(MOST_GOODBYES)),
+        refusals: Arc::clone(&state.bounds.refusals),
+        pace: Pace {
+            head: settings.header_timeout,
+            write: settings.write_timeout,
+            rate: settings.min_rate,
+            clock,
+        },
+        tls: certificates.map(Certificates::acceptor),
+    };
+    let builder = Server::build();
+    let stopping = builder.graceful_shutdown_signal();
+    let (keep_alive, data) = (settings.keep_alive, Data::new(state));
+    let server = builder
+        .workers(workers)
+        // The door counts over all workers; this only keeps one worker from running away.
+        .max_concurrent_connections(settings.max_connections.saturating_add(MOST_GOODBYES))
+        .shutdown_timeout(settings.drain_timeout.as_secs())
+        .disable_signals()
+        .listen("http", listener, move || {
+            let (door, stopping) = (door.clone(), stopping.clone());
+            let http = HttpService::build()
+                .keep_alive(keep_alive)
+                // The guard keeps this time, on every request and not the first alone.
+                .client_request_timeout(Duration::ZERO)
+                .client_disconnect_timeout(DISCONNECT)
+                .local_addr(address)
+                .graceful_shutdown_signal(move || {
+                    let stopping = stopping.clone();
+                    async move { stopping.notified().await }
+                })
+                .on_connect_ext({
+                    let pace = door.pace.clone();
+                    move |guarded: &Guarded, extensions| {
+                        extensions.insert(Rc::new(Connected {
+                            conduct: guarded.conduct(),
+                            pace: pace.clone(),
+                            tls: guarded.is_tls(),
+                        }));
+                    }
+                })
+                .finish(map_config(app(&data), |()| AppConfig::default()));
+            fn_service(move |stream: TcpStream| {
+                let door = door.clone();
+                async move { door.open(stream).await }
+            })
+            .and_then(http.map_err(drop))
+        })?
+        .run();
     Ok(Bound { handle: server.handle(), server, address })
+}
+
+type AppRequest = actix_http::Request;
+
+/// The application: outermost the edge, then CORS, then compression.
+fn app(
+    data: &Data<AppState>,
+) -> impl ServiceFactory<
+    AppRequest,
+    Config = AppConfig,
+    Response = ServiceResponse<BoxBody>,
+    Error = Error,
+    InitError = (),
+> + use<> {
+    let origins = data.bounds.origins.clone();
+    let state = data.clone();
+    let outermost = move |req: ServiceRequest, next: Next<_>| edge(state.clone(), req, next);
+    // Made on the worker's own thread, for it alone.
+    let front = Data::new(Front::default());
+    App::new()
+        .app_data(data.clone())
+        .app_data(front)
+        .app_data(Worker::new(Arc::clone(&data.authenticator)))
+        .wrap(Compress::default())
+        .wrap(Condition::new(!origins.is_empty(), cors(&origins)))
+        .wrap(from_fn(outermost))
+        .configure(routes::configure)
+        .into_factory()
+}
+
+/// What pages of the named origins may send and read.
+fn cors(origins: &[String]) -> Cors {
+    const KEY: HeaderName = HeaderName::from_static("idempotency-key");
+    let cors = Cors::default()
+        .allowed_methods(["GET", "HEAD", "POST", "PUT", "DELETE"])
+        .allowed_headers([
+            AUTHORIZATION,
+            CONTENT_TYPE,
+            IF_MATCH,
+            actix_web::http::header::IF_NONE_MATCH,
+            KEY,
+        ])
+        .expose_headers([
+            ETAG,
+            RETRY_AFTER,
+            HeaderName::from_static("ratelimit"),
+            HeaderName::from_static("ratelimit-policy"),
+            super::answer::REPLAYED,
+        ])
+        .max_age(600);
+    origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin))
+}
+
+/// Where connections come in.
+#[derive(Clone)]
+struct Door {
+    admission: Arc<Admission>,
+    goodbyes: Arc<Semaphore>,
+    refusals: Arc<Refusals>,
+    pace: Pace,
+    tls: Option<tokio_rustls::TlsAcceptor>,
+}
+
+impl Door {
+    /// Lets a connection in, or ends it.
+    async fn open(&self, stream: TcpStream) -> Result<(Guarded, Protocol, Option<SocketAddr>), ()> {
+        let Some(place) = self.admission.enter() else {
+            self.refusals.count(Refusal::Connections);
+            return self.turn_away(stream).await;
+        };
+        let peer = stream.peer_addr().ok();
+        // Answers are written whole: waiting for more only delays them. Without it they are late.
+        let _ = stream.set_nodelay(true);
+        let wire = self.secure(stream).await?;
+        let protocol = if wire.is_http2() { Protocol::Http2 } else { Protocol::Http1 };
+        let refusals = Arc::clone(&self.refusals);
+        Ok((Guarded::new(wire, self.pace.clone(), refusals, place), protocol, peer))
+    }
+
+    async fn secure(&self, stream: TcpStream) -> Result<Wire, ()> {
+        let Some(tls) = &self.tls else { return Ok(Wire::Plain(stream)) };
+        let shaken = tokio::time::timeout(self.pace.head, tls.accept(stream)).await;
+        if let Ok(Ok(stream)) = shaken {
+            return Ok(Wire::Tls(Box::new(stream)));
+        }
+        self.refusals.count(Refusal::Handshake);
+        Err(())
+    }
+
+    async fn turn_away<T>(&self, stream: TcpStream) -> Result<T, ()> {
+        // Under TLS there is no one to talk to before the handshake.
+        if self.tls.is_none()
+            && let Ok(_goodbye) = self.goodbyes.try_acquire()
+        {
+            let error = ApiError::new("OVERLOADED", "Too many connections are open");
+            refuse(stream, &error.retry_after(Duration::from_secs(1))).await;
+        }
+        Err(())
+    }
 }

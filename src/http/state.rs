@@ -3,10 +3,16 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use super::connection::Admission;
 use super::error::ApiError;
+use super::rate::RateLimiter;
+use super::refusal::Refusals;
 use crate::audit::Audit;
 use crate::auth::Authenticator;
 use crate::auth::tokens::TokenStore;
+use crate::cli::HttpSettings;
+use crate::domain::limits::InputLimits;
+use crate::env::Clock;
 use crate::store::Store;
 
 /// Who is let in, and what is noted of it. Cheap to clone.
@@ -20,6 +26,40 @@ pub struct Access {
     pub audit: Audit,
 }
 
+/// The bounds of requests.
+pub struct Bounds {
+    /// Largest body, in bytes.
+    pub max_body: usize,
+    /// How long a body may take to arrive.
+    pub body_timeout: Duration,
+    /// What a body may hold.
+    pub input: InputLimits,
+    /// Requests a minute and user, where they are limited.
+    pub rate: Option<RateLimiter>,
+    /// Origins of pages that may call the server.
+    pub origins: Vec<String>,
+    /// Room for connections.
+    pub admission: Arc<Admission>,
+    /// What was refused.
+    pub refusals: Arc<Refusals>,
+}
+
+impl Bounds {
+    /// The bounds that the settings name.
+    #[must_use]
+    pub fn new(settings: &HttpSettings, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            max_body: usize::try_from(settings.max_body).unwrap_or(usize::MAX),
+            body_timeout: settings.body_timeout,
+            input: settings.input,
+            rate: RateLimiter::new(settings.rate_limit, clock),
+            origins: settings.cors_origins.clone(),
+            admission: Admission::new(settings.max_connections),
+            refusals: Arc::default(),
+        }
+    }
+}
+
 /// The store, once it is open, and the bounds of requests. Cheap to clone.
 #[derive(Clone)]
 pub struct AppState {
@@ -30,8 +70,8 @@ pub struct AppState {
     pub tokens: Arc<TokenStore>,
     /// The audit trail.
     pub audit: Audit,
-    /// Largest body, in bytes.
-    pub max_body: usize,
+    /// The bounds of requests.
+    pub bounds: Arc<Bounds>,
     /// How long a request may take.
     pub timeout: Duration,
     /// How the log syncs, as `--sync` names it.
@@ -41,10 +81,10 @@ pub struct AppState {
 impl AppState {
     /// A state whose store is not open yet.
     #[must_use]
-    pub fn starting(max_body: usize, timeout: Duration, sync: &str, access: Access) -> Self {
+    pub fn starting(bounds: Bounds, timeout: Duration, sync: &str, access: Access) -> Self {
         let Access { authenticator, tokens, audit } = access;
-        let sync = sync.into();
-        Self { store: Arc::default(), authenticator, tokens, audit, max_body, timeout, sync }
+        let (bounds, sync) = (Arc::new(bounds), sync.into());
+        Self { store: Arc::default(), authenticator, tokens, audit, bounds, timeout, sync }
     }
 
     /// Opens the doors. A second call changes nothing.

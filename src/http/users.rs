@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use actix_web::web::{Data, Path};
+use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 
 use super::answer::{json as answer, listing};
 use super::error::ApiError;
 use super::guard::Caller;
+use super::params::path_segment;
 use super::records::{in_time, reader_of};
 use super::state::AppState;
 use super::tokens;
@@ -24,19 +25,23 @@ use crate::store::{Front, Summary};
 pub async fn summary(
     caller: Caller,
     req: HttpRequest,
-    path: Path<String>,
     state: Data<AppState>,
     front: Data<Front>,
 ) -> Result<HttpResponse, ApiError> {
     let store = state.store()?;
     let scopes = Table::PUBLIC.into_iter().map(Scope::read).fold(Scopes::NONE, Scopes::and);
-    let (_, user) = reader_of(&caller, scopes, &req, Some(&path))?;
+    let (_, user) = reader_of(&caller, scopes, &req, Some(&path_user(&req)?))?;
     in_time(&state, async {
         let make = async { Ok::<_, ApiError>(shown(&store.summary(&user).await?).to_string()) };
         let found = store.cached(&front, &user, "summary".to_owned(), &Table::PUBLIC, make).await?;
         listing(&req, &found)
     })
     .await
+}
+
+/// The user id in `/api/users/{user_id}…`, as it was sent.
+fn path_user(req: &HttpRequest) -> Result<String, ApiError> {
+    path_segment(req, 2, "user_id")
 }
 
 fn shown(summary: &Summary) -> Value {
@@ -70,12 +75,11 @@ fn shown(summary: &Summary) -> Value {
 pub async fn erase(
     caller: Caller,
     req: HttpRequest,
-    path: Path<String>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, ApiError> {
     let store = state.store()?;
     let scopes = Table::PUBLIC.into_iter().map(Scope::write).fold(Scopes::NONE, Scopes::and);
-    let (_, user) = reader_of(&caller, scopes, &req, Some(&path))?;
+    let (_, user) = reader_of(&caller, scopes, &req, Some(&path_user(&req)?))?;
     // An erasure goes on when its client goes away.
     let (store, state, by) = (store.clone(), state.clone(), caller.actor());
     let work = actix_web::rt::spawn(async move {

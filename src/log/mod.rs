@@ -23,6 +23,8 @@ mod company;
 mod error;
 mod folder;
 mod frame;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod handle;
 mod index;
 mod inspect;

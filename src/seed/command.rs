@@ -9,6 +9,7 @@ use super::{Generator, Plan, Sink, run};
 use crate::app::{self, AppError};
 use crate::cli::{Progress, SeedArgs};
 use crate::domain::input::{Body, InputError};
+use crate::domain::limits::InputLimits;
 use crate::domain::{Table, UserId};
 use crate::env::Env;
 use crate::store::{Precondition, Store, StoreError};
@@ -51,7 +52,7 @@ impl Sink for StoreSink {
 
     async fn save(&self, table: Table, user: &str, body: &[u8]) -> Result<(), SaveError> {
         let user = UserId::checked(user).map_err(|e| SaveError::User(e.to_string()))?;
-        let patch = Body::parse(body)?.patch(table)?;
+        let patch = Body::parse(body, &InputLimits::default())?.patch(table)?;
         patch.check_create()?;
         loop {
             match self.0.save(&user, patch.clone(), Precondition::None, None).await {

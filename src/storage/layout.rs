@@ -187,9 +187,27 @@ pub fn parse_user(segment: &str) -> Option<UserId> {
     (user_segment(&user) == segment).then_some(user)
 }
 
+/// What fuzzing checks of a user's folder.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz {
+    use super::{MAX_SEGMENT, escape, parse_user, user_segment};
+    use crate::domain::UserId;
+
+    /// Fails unless the user's folder is one plain segment, and his alone.
+    pub(crate) fn confined(user: &UserId) {
+        let segment = user_segment(user);
+        assert!(segment.len() <= 255 && segment.starts_with("user_id="), "{segment}");
+        assert!(!segment.contains(['/', '\\', '\0']), "{segment}");
+        if escape(user.as_str()).len() <= MAX_SEGMENT {
+            assert_eq!(parse_user(&segment).as_ref(), Some(user), "{segment}");
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use proptest::test_runner::TestCaseError;
 
     use super::*;
     use crate::domain::Micros;
@@ -231,19 +249,101 @@ mod tests {
         assert_ne!(a, b);
     }
 
-    proptest! {
-        #[test]
-        fn every_user_has_a_folder_of_his_own(a in "\\PC{1,40}", b in "[./%=~a\\\\]{1,128}") {
-            for text in [&a, &b] {
-                let Ok(user) = UserId::checked(text) else { continue };
-                let segment = user_segment(&user);
-                prop_assert!(segment.len() <= 255 && !segment.contains('/') && !segment.contains('\0'));
-                if escape(text).len() <= MAX_SEGMENT {
-                    prop_assert_eq!(parse_user(&segment), Some(user));
-                }
+    /// Ids of all kinds, those above all that look like paths, escapes or hashed segments.
+    fn ids() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "\\PC{1,40}",
+            "[./%=~a\\\\]{1,128}",
+            "(\\.|%2[eEfF]|%25|/|\\\\|user_id=|year=2025|~|%~[0-9a-f]{64}){1,12}",
+            "[a-z/]{80,128}",
+            "(ü|旅|\u{1f468}|/|x){20,40}",
+        ]
+    }
+
+    /// Why no two users share a folder. Short ids: [`parse_user`] gives back what
+    /// [`user_segment`] was given, which no map that joins two could. Long ones: the segment ends
+    /// in the whole SHA-256 of the id, after a mark that no escaped id holds; so a long one shares
+    /// its folder with no short one, and with another long one where SHA-256 has a collision.
+    fn has_a_folder_of_his_own(id: &str) -> Result<(), TestCaseError> {
+        let Ok(user) = UserId::checked(id) else { return Ok(()) };
+        let segment = user_segment(&user);
+        if escape(id).len() <= MAX_SEGMENT {
+            prop_assert!(!segment.contains("%~"), "{segment}");
+            prop_assert_eq!(unescape(&escape(id)), Some(id.to_owned()));
+            prop_assert_eq!(parse_user(&segment), Some(user));
+        } else {
+            let digest = Sha256::digest(id.as_bytes());
+            let mut end = String::from("%~");
+            digest.iter().for_each(|byte| write!(end, "{byte:02x}").expect("text"));
+            prop_assert!(segment.ends_with(&end), "{segment}");
+            prop_assert_eq!(segment.matches("%~").count(), 1);
+        }
+        Ok(())
+    }
+
+    /// Every path of a user lies in the folder of his table: its segments are those the contract
+    /// names, and his id is inside one of them.
+    fn lies_in_his_folder(id: &str) -> Result<(), TestCaseError> {
+        let Ok(user) = UserId::checked(id) else { return Ok(()) };
+        let segment = user_segment(&user);
+        prop_assert!(segment.len() <= 255 && segment.starts_with("user_id="), "{segment}");
+        prop_assert!(!segment.contains(['/', '\\', '\0']), "{segment}");
+        prop_assert!(!segment.chars().any(char::is_control), "{segment:?}");
+        let month = Month::new(2025, 4).expect("month");
+        for table in Table::ALL {
+            let monthly = PartitionKey::monthly(&user, table, month);
+            for (path, depth) in [
+                (partition_file(&monthly), 5),
+                (partition_file(&PartitionKey::whole(&user, table)), 3),
+                (legacy_folder(&monthly), 5),
+                (user_folder(&user, table), 2),
+            ] {
+                let segments: Vec<&str> = path.as_str().split('/').collect();
+                prop_assert_eq!(segments.len(), depth, "{}", path.as_str());
+                prop_assert!(!segments.iter().any(|s| matches!(*s, "" | "." | "..")));
+                prop_assert_eq!(segments.iter().filter(|s| **s == segment).count(), 1);
             }
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn every_user_has_a_folder_of_his_own(id in ids()) {
+            has_a_folder_of_his_own(&id)?;
+            // What an id escapes to, and what a folder is called, are ids of others.
+            has_a_folder_of_his_own(&escape(&id))?;
+            if let Ok(user) = UserId::checked(&id) {
+                has_a_folder_of_his_own(&user_segment(&user))?;
+            }
+        }
+
+        #[test]
+        fn two_users_have_two_folders(a in ids(), at in any::<proptest::sample::Index>(), c in any::<char>()) {
+            // Alike but for one character.
+            let mut b: Vec<char> = a.chars().collect();
+            let at = at.index(b.len());
+            b[at] = c;
+            let b: String = b.into_iter().collect();
             if let (Ok(a), Ok(b)) = (UserId::checked(&a), UserId::checked(&b)) {
                 prop_assert_eq!(a == b, user_segment(&a) == user_segment(&b));
+            }
+        }
+
+        #[test]
+        fn every_path_lies_in_its_users_folder(id in ids()) {
+            lies_in_his_folder(&id)?;
+            lies_in_his_folder(&escape(&id))?;
+        }
+
+        #[test]
+        fn no_listed_name_leads_elsewhere(name in "(\\PC|\\.|/|\\x00){0,12}") {
+            let folder = table_folder(Table::Audiences);
+            if let Some(path) = folder.listed(&name) {
+                let rest = path.as_str().strip_prefix("audiences/").expect("below it");
+                prop_assert!(!rest.contains('/') && !matches!(rest, "" | "." | ".."));
             }
         }
     }

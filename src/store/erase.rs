@@ -111,6 +111,9 @@ impl Store {
         let files =
             remove_folders(&self.shared, user).await.map_err(|_| StoreError::StorageFailed)?;
         self.shared.log.erase_finished(lsn);
+        if let Some(usage) = self.shared.usage(user) {
+            usage.erased();
+        }
         for table in Table::ALL {
             self.shared.registry.changed(&self.shared.registry.table(user, table));
         }

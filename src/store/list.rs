@@ -48,6 +48,7 @@ impl Store {
         let (created_after, created_before) = filter.bounds();
         let mut rows: Vec<Arc<Row>> = Vec::new();
         let mut next = None;
+        let mut budget = self.shared.limits.page_bytes;
         for key in self.partitions(user, table).await? {
             let month = key.month();
             let position = match &after {
@@ -60,11 +61,12 @@ impl Store {
             }
             let want = limit + 1 - rows.len();
             let make = |reply| {
-                let scan = Scan::new(filter.clone(), position.clone(), want, columns.clone());
+                let scan =
+                    Scan::new(filter.clone(), position.clone(), want, budget, columns.clone());
                 Work::Scan { scan: Box::new(scan), reply }
             };
             let found = self.door.read(&key, make).await?;
-            let room = limit - rows.len();
+            let room = room(&found, limit - rows.len(), rows.is_empty(), &mut budget);
             if let (true, Some(last)) = (found.len() > room, found.get(..room)) {
                 let last = last.last().map(|row| Place { month, position: Position::of(row) });
                 // A page that was full before this month goes on from its own last record.
@@ -93,4 +95,17 @@ impl Store {
         let months = answer.await.map_err(|_| StoreError::Overloaded)?.result?;
         Ok(months.into_iter().map(|month| PartitionKey::monthly(user, table, month)).collect())
     }
+}
+
+/// How many of the rows found go on the page: those whose bytes `budget` has, which then has so
+/// many less, and the first of a page in any case; all the page has places for where they all do.
+fn room(found: &[Arc<Row>], places: usize, first: bool, budget: &mut usize) -> usize {
+    for (index, row) in found.iter().enumerate() {
+        match budget.checked_sub(row.memory()) {
+            Some(rest) => *budget = rest,
+            None if first && index == 0 => *budget = 0,
+            None => return places.min(index),
+        }
+    }
+    places
 }

@@ -20,6 +20,7 @@ mod summary;
 mod survey;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,6 +30,7 @@ use actix::{Actor, Addr};
 pub use crate::actors::StoreError;
 pub use crate::actors::listing_cache::{CacheCounts, Listing};
 pub use crate::actors::messages::{Precondition, Written};
+pub use crate::actors::usage::Quota;
 pub use adopt::Adopted;
 pub use erase::Erased;
 pub use front::Front;

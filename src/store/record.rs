@@ -23,6 +23,7 @@ impl Store {
         precondition: Precondition,
         remember: Option<Remember>,
     ) -> Result<Written, StoreError> {
+        let _measured = self.measured(user).await?;
         let table = patch.table();
         let created_at = patch.created_at.unwrap_or_else(|| self.shared.env.clock.now());
         let key = PartitionKey::holding(user, table, created_at).ok_or(StoreError::Internal)?;
@@ -67,6 +68,7 @@ impl Store {
         names_status: bool,
         remember: Option<Remember>,
     ) -> Result<Written, StoreError> {
+        let _measured = self.measured(user).await?;
         let table = patch.table();
         self.seal(user, id, &mut patch).await?;
         let change = Change::Save {

@@ -96,7 +96,13 @@ impl Store {
         let column = key.table().spec().index_where(|kind| matches!(kind, Kind::Sealed));
         let columns: Vec<usize> = column.into_iter().collect();
         let make = |reply| {
-            let scan = Scan::new(Filter::default(), after.cloned(), PAGE, Some(columns.clone()));
+            let scan = Scan::new(
+                Filter::default(),
+                after.cloned(),
+                PAGE,
+                usize::MAX,
+                Some(columns.clone()),
+            );
             Work::Scan { scan: Box::new(scan), reply }
         };
         self.door.read(key, make).await

@@ -6,6 +6,7 @@ use crate::audit::Actor;
 use crate::cli::{Command, StoreSettings, parse};
 use crate::crypto::{KeyId, RingFile, RingFileError};
 use crate::domain::input::Body;
+use crate::domain::limits::InputLimits;
 use crate::domain::{Hold, Patch};
 use crate::env::{Env, OsRandom};
 
@@ -28,7 +29,10 @@ async fn store(data: &std::path::Path) -> Store {
 }
 
 fn patch(body: &str) -> Patch {
-    Body::parse(body.as_bytes()).expect("body").patch(Table::Platforms).expect("patch")
+    Body::parse(body.as_bytes(), &InputLimits::default())
+        .expect("body")
+        .patch(Table::Platforms)
+        .expect("patch")
 }
 
 async fn send(store: &Store, key: &PartitionKey, change: Change) -> Result<(), StoreError> {

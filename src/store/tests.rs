@@ -12,6 +12,7 @@ use crate::app;
 use crate::cli::{StoreSettings, SyncMode};
 use crate::crypto::KeySettings;
 use crate::domain::input::Body;
+use crate::domain::limits::InputLimits;
 use crate::domain::{Patch, RecordId, Table};
 use crate::env::faulty::{Faults, FaultyFs};
 use crate::log::{FullReason, LogState};
@@ -30,6 +31,9 @@ struct Bed {
 
 fn settings(folder: &TempDir) -> StoreSettings {
     StoreSettings {
+        max_page: u64::MAX,
+        quota_audiences: 0,
+        quota_bytes: 0,
         data: folder.path().join("data"),
         sync: SyncMode::Always,
         // Checkpoints come when a test asks for them.
@@ -67,7 +71,10 @@ fn patch(name: &str, bytes: usize) -> Patch {
         r#"{{"user_id":"u","platform_type":"meta","name":"{name}","note":"{}"}}"#,
         "x".repeat(bytes)
     );
-    Body::parse(body.as_bytes()).expect("body").patch(Table::Platforms).expect("patch")
+    Body::parse(body.as_bytes(), &InputLimits::default())
+        .expect("body")
+        .patch(Table::Platforms)
+        .expect("patch")
 }
 
 impl Bed {

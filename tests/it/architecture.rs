@@ -184,6 +184,22 @@ fn a_partitions_state_has_no_mutex() {
 }
 
 #[test]
+fn sockets_and_certificates_know_nothing_of_records() {
+    let below = |file: &str| file.starts_with("http/connection/") || file.starts_with("http/tls/");
+    let above = ["crate::store", "crate::actors", "crate::domain", "crate::log", "crate::parquet"];
+    let uses = |text: &str| above.iter().any(|above| text.contains(above));
+    assert_eq!(found(uses, |file| !below(file)), NONE);
+    assert!(code().iter().any(|line| below(&line.file)), "the files were not read");
+}
+
+#[test]
+fn only_one_place_makes_tls() {
+    let makes = |text: &str| text.contains("ServerConfig::builder");
+    assert_eq!(found(makes, |file| file == "http/tls/mod.rs"), NONE);
+    assert_eq!(found(makes, |_| false).len(), 1);
+}
+
+#[test]
 fn no_message_ignores_a_full_mailbox() {
     assert_eq!(found(|text| text.contains("do_send("), |_| false), NONE);
 }

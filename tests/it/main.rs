@@ -9,6 +9,10 @@
 //! - `credentials`: sealed, given, never seen; `keys`: the ring, its command, rotation;
 //! - `openapi`: the document says what is true; `compression`: what goes over the wire;
 //! - `legacy`: the Python service's files; `readers`: DuckDB, Polars, pandas, pyarrow;
+//! - `limits`: sizes and rates at the limit and past it; `quotas`: what a user may have; `slow`: slow
+//!   clients and many connections; `transport`: TLS, headers, CORS;
+//! - `owasp`: the OWASP API Security Top 10, item by item; `hostile`: texts that break paths and logs;
+//!   `schemathesis`: requests made from the OpenAPI document;
 //! - `crash`: kill -9 under writers; `lifecycle`: start, lock, signals, recovery, damage;
 //! - `docs`: the documentation; `claims`: what the README says and no other module is about;
 //! - `cli`: the commands; `architecture`: who may use what in `src/`.
@@ -29,6 +33,7 @@ mod docs;
 mod endpoints;
 mod erasure;
 mod errors;
+mod hostile;
 mod idempotency;
 mod isolation;
 mod jwt;
@@ -36,11 +41,17 @@ mod keys;
 mod large;
 mod legacy;
 mod lifecycle;
+mod limits;
 mod lists;
 mod openapi;
+mod owasp;
 mod pages;
+mod quotas;
 mod random_bodies;
 mod readers;
 mod saving;
+mod schemathesis;
+mod slow;
 mod support;
 mod tokens;
+mod transport;

@@ -354,6 +354,7 @@ impl Partition {
         let State::Ready(ready) = &self.state else { return };
         self.stats.bytes.store(ready.bytes() as u64, Ordering::Relaxed);
         self.stats.unsaved_bytes.store(ready.rows.active().bytes() as u64, Ordering::Relaxed);
+        ready.report();
     }
 }
 

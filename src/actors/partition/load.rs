@@ -11,6 +11,7 @@ use thiserror::Error;
 use super::checkpoint;
 use super::fetch::read_group;
 use super::file::{BaseFile, LegacyFile, StoredSource, blocking};
+use super::holdings::growth;
 use super::rows::{Group, GroupRows, Rows};
 use crate::actors::StoreError;
 use crate::actors::shared::Shared;
@@ -81,6 +82,8 @@ pub struct Loaded {
     pub epoch: u64,
     /// The LSNs that were applied over the file.
     pub replayed: Vec<Lsn>,
+    /// By how many records they make it larger.
+    pub growth: i64,
 }
 
 /// Builds the state of `key`'s partition.
@@ -98,9 +101,9 @@ pub async fn load(shared: &Arc<Shared>, key: &PartitionKey) -> Result<Loaded, Lo
         if footer.log_id == shared.log.log_id() { footer.applied_lsn } else { 0 }
     });
     let applied = Lsn::new(applied);
-    let (epoch, replayed) = replay(shared, key, &mut rows, applied).await?;
+    let (epoch, replayed, growth) = replay(shared, key, &mut rows, applied).await?;
     let last_lsn = replayed.last().copied().unwrap_or(applied);
-    Ok(Loaded { rows, file, legacy, last_lsn, epoch, replayed })
+    Ok(Loaded { rows, file, legacy, last_lsn, epoch, replayed, growth })
 }
 
 type Base = (Rows, Option<BaseFile>, Vec<LegacyFile>);
@@ -263,13 +266,13 @@ async fn take_over(
     .await
 }
 
-/// Applies what the log holds past `applied`, and answers the epoch and the LSNs.
+/// Applies what the log holds past `applied`, and answers the epoch, the LSNs and the growth.
 async fn replay(
     shared: &Arc<Shared>,
     key: &PartitionKey,
     rows: &mut Rows,
     applied: Lsn,
-) -> Result<(u64, Vec<Lsn>), LoadError> {
+) -> Result<(u64, Vec<Lsn>, i64), LoadError> {
     shared.log.published(key, applied);
     let (epoch, locations) = loop {
         let epoch = shared.log.epoch();
@@ -287,18 +290,19 @@ async fn replay(
         }
     };
     if locations.is_empty() {
-        return Ok((epoch, Vec::new()));
+        return Ok((epoch, Vec::new(), 0));
     }
     let (log, key) = (shared.log.clone(), key.clone());
     let changes = blocking(move || read_changes(&log, &key, &locations)).await?;
     let lsns = changes.iter().map(|(lsn, _)| *lsn).collect();
+    let grown = changes.iter().map(|(_, op)| growth(op)).sum();
     for (lsn, op) in changes {
         match op {
             Op::Put(row) => rows.apply(&row.id.clone(), Some(Arc::new(row)), lsn.get()),
             Op::Delete(id) => rows.apply(&id, None, lsn.get()),
         }
     }
-    Ok((epoch, lsns))
+    Ok((epoch, lsns, grown))
 }
 
 /// Reads the operations on `key` at some places of the log. Blocking.

@@ -8,6 +8,7 @@ mod actor;
 mod checkpoint;
 mod fetch;
 mod file;
+mod holdings;
 mod load;
 mod overlay;
 mod ready;

@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use super::checkpoint::{Plan, Published};
 use super::file::{BaseFile, LegacyFile, blocking};
+use super::holdings::Holdings;
 use super::load::{LoadError, Loaded, read_changes};
+use super::overlay::Overlay;
 use super::rows::{Lookup, Need, Rows};
 use super::scan::Progress;
 use crate::actors::messages::{
@@ -52,6 +54,7 @@ pub struct Ready {
     stream: Stream,
     payload: Vec<u8>,
     learned: HashSet<Lsn>,
+    holdings: Holdings,
 }
 
 impl Ready {
@@ -64,7 +67,8 @@ impl Ready {
         stream: Stream,
         loaded: Loaded,
     ) -> Self {
-        let Loaded { rows, file, legacy, last_lsn, epoch, replayed } = loaded;
+        let holdings = Holdings::new(&key, shared.usage(key.user()), &loaded);
+        let Loaded { rows, file, legacy, last_lsn, epoch, replayed, .. } = loaded;
         let mut foreign_ids =
             file.as_ref().and_then(|f| f.view.footer()).map_or(0, |f| f.foreign_ids);
         if !legacy.is_empty() {
@@ -89,6 +93,7 @@ impl Ready {
             stream,
             payload,
             learned,
+            holdings,
         }
     }
 
@@ -96,6 +101,14 @@ impl Ready {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.rows.bytes() + self.file.as_ref().map_or(0, |file| file.view.memory())
+    }
+
+    /// Enters what the partition holds in its user's book, where there is one.
+    pub fn report(&self) {
+        self.holdings.report(|| {
+            let unsaved = self.rows.active().bytes() + self.rows.frozen().map_or(0, Overlay::bytes);
+            self.file.as_ref().map_or(0, |file| file.len) + unsaved as u64
+        });
     }
 
     /// What an answer given now rests on.
@@ -133,6 +146,10 @@ impl Ready {
                 Progress::Need(need) => Step::Need(need, Work::Scan { scan, reply }),
             },
             Work::ForeignIds { read, reply } => self.foreign_ids(read, reply),
+            Work::Weigh { reply } => {
+                self.report();
+                self.reply(reply, Ok(()))
+            }
             Work::Learn { row, lsn, epoch } => {
                 // Of an earlier epoch, the load found it in the log, or it was taken back.
                 if epoch == self.epoch {
@@ -248,6 +265,9 @@ impl Ready {
         // Without a time of the client's the record is new in both senses at one moment.
         let now = if patch.created_at.is_some() { now } else { created_at };
         let row = patch.created(id, created_at, now);
+        if let Err(error) = self.holdings.make_room(&row, None) {
+            return self.reply(write.reply, Err(error));
+        }
         let written =
             Written { id: row.id.clone(), created: true, version: 1, status: None, ignored };
         self.commit(&row.id.clone(), Some(row), fresh, written, write.remember, write.reply)
@@ -263,6 +283,10 @@ impl Ready {
             return self.reply(write.reply, Err(error));
         }
         let next = patch.updated(row, now);
+        let merged = patch.check_merged(row, &next).map_err(StoreError::from);
+        if let Err(error) = merged.and_then(|()| self.holdings.make_room(&next, Some(row))) {
+            return self.reply(write.reply, Err(error));
+        }
         let written = Written {
             id: next.id.clone(),
             created: false,
@@ -333,6 +357,8 @@ impl Ready {
         }
         let mut streams = vec![&self.stream];
         streams.extend(ledger.as_ref());
+        let created = written.created;
+        let deleted = row.is_none();
         let ack = Ack { written, reply };
         // A refusal was told to the writer by the log itself, and nothing was changed.
         if let Ok(lsn) = self.shared.log.append(self.epoch, &streams, &self.payload, ack) {
@@ -344,12 +370,14 @@ impl Ready {
                 Some(row) if fresh => self.rows.insert(Arc::new(row), lsn.get()),
                 row => self.rows.apply(id, row.map(Arc::new), lsn.get()),
             }
+            self.holdings.changed(created, deleted);
             self.shared.registry.changed(&self.entry);
             if let (Some(row), Some(ticket)) = (remembered, ticket) {
                 let at = (lsn, self.epoch);
                 idempotency::tell(&self.shared, self.key.user(), row, at, ticket);
             }
         }
+        self.report();
         Step::Done
     }
 

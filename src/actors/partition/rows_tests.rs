@@ -60,11 +60,12 @@ fn walk(rows: &mut Rows, chunks: &[GroupRows], mut scan: Scan) -> (Vec<String>, 
 fn a_page_reads_only_the_groups_it_needs() {
     let all = (0..100).map(|i| row(&format!("r{i:03}"), i, "n")).collect();
     let (mut rows, chunks) = base(all, 10);
-    let (ids, reads) = walk(&mut rows, &chunks, Scan::new(Filter::default(), None, 5, None));
+    let (ids, reads) =
+        walk(&mut rows, &chunks, Scan::new(Filter::default(), None, 5, usize::MAX, None));
     assert_eq!((ids.first().map(String::as_str), ids.len(), reads), (Some("r099"), 5, 1));
     let mut old = Filter::default();
     old.before(Micros::new(10));
-    let (ids, reads) = walk(&mut rows, &chunks, Scan::new(old, None, 50, None));
+    let (ids, reads) = walk(&mut rows, &chunks, Scan::new(old, None, 50, usize::MAX, None));
     assert_eq!((ids.len(), reads), (10, 1));
 }
 
@@ -74,7 +75,7 @@ fn a_walk_over_some_columns_reads_each_group_once() {
     let mut all: Vec<_> = (0..30).map(|i| row(&format!("r{i:03}"), i / 4, "n")).collect();
     all.extend((30..35).map(|i| row(&format!("r{i:03}"), i, "n")));
     let (mut rows, chunks) = base(all, 5);
-    let mut scan = Scan::new(Filter::default(), None, 100, Some(vec![0]));
+    let mut scan = Scan::new(Filter::default(), None, 100, usize::MAX, Some(vec![0]));
     for reads in 0.. {
         let Progress::Need(Need::Group { index, .. }) = scan.advance(&mut rows) else {
             assert_eq!((reads, scan.found.len()), (7, 35));
@@ -92,7 +93,8 @@ fn unsaved_rows_newer_than_the_file_need_no_read() {
         let new = row(&format!("n{i}"), i, "n");
         rows.apply(&new.id.clone(), Some(new), 1);
     }
-    let (ids, reads) = walk(&mut rows, &chunks, Scan::new(Filter::default(), None, 5, None));
+    let (ids, reads) =
+        walk(&mut rows, &chunks, Scan::new(Filter::default(), None, 5, usize::MAX, None));
     assert_eq!((ids[0].as_str(), ids.len(), reads), ("n24", 5, 0));
 }
 
@@ -187,7 +189,7 @@ proptest! {
         let mut seen: Vec<String> = Vec::new();
         let mut place = None;
         loop {
-            let mut scan = Scan::new(Filter::default(), place.clone(), page, None);
+            let mut scan = Scan::new(Filter::default(), place.clone(), page, usize::MAX, None);
             let end = loop {
                 match scan.advance(&mut rows) {
                     Progress::Need(need) => provide(&mut rows, &chunks, &need),

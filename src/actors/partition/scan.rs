@@ -13,6 +13,9 @@ pub struct Scan {
     filter: Filter,
     place: Option<Position>,
     want: usize,
+    /// Bytes of rows after which it has enough, and those it has.
+    budget: usize,
+    bytes: usize,
     columns: Option<Vec<usize>>,
     /// A group read for this walk alone, of this generation and index.
     transient: Option<(u64, usize, GroupRows)>,
@@ -32,13 +35,15 @@ pub enum Progress {
 }
 
 impl Scan {
-    /// A walk for at most `want` rows that `filter` wants, after a place. With `columns`, rows
+    /// A walk for at most `want` rows that `filter` wants, after a place; it ends with the row that
+    /// takes it past `budget` bytes, too, where that is not its first. With `columns`, rows
     /// may come without the values of others.
     #[must_use]
     pub fn new(
         filter: Filter,
         after: Option<Position>,
         want: usize,
+        budget: usize,
         columns: Option<Vec<usize>>,
     ) -> Self {
         Self {
@@ -46,6 +51,8 @@ impl Scan {
             filter,
             place: after,
             want,
+            budget,
+            bytes: 0,
             columns,
             transient: None,
             spent: None,
@@ -65,7 +72,8 @@ impl Scan {
             _ => rows.groups().len(),
         };
         loop {
-            if self.found.len() >= self.want {
+            let full = self.bytes > self.budget && self.found.len() > 1;
+            if self.found.len() >= self.want || full {
                 return Progress::Enough;
             }
             let base = match self.base_head(rows, &mut group) {
@@ -107,6 +115,7 @@ impl Scan {
     fn visit(&mut self, row: &Arc<Row>) {
         self.place = Some(Position::of(row));
         if self.filter.matches(row) {
+            self.bytes += row.memory();
             self.found.push(Arc::clone(row));
         }
     }

@@ -81,6 +81,8 @@ mod tests {
 
     fn limits() -> Limits {
         Limits {
+            page_bytes: 0,
+            quotas: crate::actors::usage::Quotas::default(),
             mailbox: 16,
             checkpoint_interval: Duration::from_secs(5),
             checkpoint_bytes: 1000,

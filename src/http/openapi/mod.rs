@@ -8,12 +8,14 @@ mod schemas;
 
 use std::sync::{Arc, OnceLock};
 
+use actix_web::http::header::CONTENT_SECURITY_POLICY;
 use actix_web::web::{Bytes, Data, Path};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use serde_json::{Map, Value, json};
 
 use super::answer::json as answer;
 use super::error::ApiError;
+use super::headers::PAGE_POLICY;
 use super::routes::{Does, endpoints};
 use super::state::AppState;
 use crate::auth::Mode;
@@ -39,6 +41,7 @@ pub async fn docs_file(req: HttpRequest, file: Path<String>) -> HttpResponse {
     match utoipa_swagger_ui::serve(file, config) {
         Ok(Some(found)) => {
             let mut response = HttpResponse::Ok();
+            response.insert_header((CONTENT_SECURITY_POLICY, PAGE_POLICY));
             response.content_type(found.content_type).body(found.bytes.into_owned())
         }
         Ok(None) => ApiError::no_route().error_response(),
@@ -66,7 +69,8 @@ pub fn build(open: bool) -> Value {
         "openapi": "3.1.0",
         "info": {
             "title": "audience-store",
-            "version": env!("CARGO_PKG_VERSION"),
+            // Of the API, not of the server: no answer tells which program it comes from.
+            "version": "1",
             "description": "Audiences, platforms and distributions, durable and apart for each \
                 user, in plain Parquet files. A success answer to a write means that the change \
                 survives kill -9 and power loss (with `--sync always`).",

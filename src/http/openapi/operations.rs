@@ -39,6 +39,10 @@ const ANY: &[&str] = &[
     "TOKEN_REFUSED",
     "SCOPE_MISSING",
     "KEYS_UNAVAILABLE",
+    "RATE_LIMITED",
+    "MALFORMED_REQUEST",
+    "REQUEST_TIMEOUT",
+    "HEADERS_TOO_LARGE",
 ];
 /// Codes that the guard of an endpoint answers.
 pub(super) const GUARDED: &[&str] = &[
@@ -51,7 +55,8 @@ pub(super) const GUARDED: &[&str] = &[
     "KEYS_UNAVAILABLE",
     "INTERNAL",
 ];
-const WRITES: &[&str] = &["STORAGE_FULL", "LOG_FAILED", "VERSION_MISMATCH"];
+const WRITES: &[&str] = &["STORAGE_FULL", "LOG_FAILED", "VERSION_MISMATCH", "CROSS_SITE"];
+const GROWS: &[&str] = &["QUOTA_EXCEEDED"];
 pub(super) const BODIES: &[&str] =
     &["MALFORMED_JSON", "PAYLOAD_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE"];
 const KEYED: &[&str] = &["IDEMPOTENCY_KEY_REUSED"];
@@ -135,7 +140,8 @@ fn name_of(endpoint: &Endpoint) -> String {
 
 fn create(table: Table) -> Value {
     let spec = table.spec();
-    let errors = [ANY, WRITES, BODIES, KEYED, &["CREDENTIALS_UNAVAILABLE", "NOT_FOUND"]].concat();
+    let own = &["CREDENTIALS_UNAVAILABLE", "NOT_FOUND"];
+    let errors = [ANY, WRITES, GROWS, BODIES, KEYED, own].concat();
     let made = done(&written(table), "Saved: a new record", &format!("{}Written", spec.title));
     let updated = done(&written(table), "Saved: the id existed", &format!("{}Written", spec.title));
     json!({
@@ -150,7 +156,8 @@ fn create(table: Table) -> Value {
 
 fn change(table: Table, schema: &str, example: &Value) -> Value {
     let spec = table.spec();
-    let errors = [ANY, WRITES, BODIES, KEYED, &["NOT_FOUND", "CREDENTIALS_UNAVAILABLE"]].concat();
+    let own = &["NOT_FOUND", "CREDENTIALS_UNAVAILABLE"];
+    let errors = [ANY, WRITES, GROWS, BODIES, KEYED, own].concat();
     let changed = done(&written(table), "Changed", &format!("{}Written", spec.title));
     let summary =
         if schema == "Status" { "Sets the status of" } else { "Changes the fields sent of" };
@@ -436,7 +443,12 @@ pub(super) fn query(name: &str, description: &str, schema: &Value) -> Value {
 }
 
 fn user_query(required: bool) -> Value {
-    let mut parameter = query("user_id", "Whose records", &user_id());
+    let mut schema = user_id();
+    if let (false, Some(schema)) = (required, schema.as_object_mut()) {
+        // An empty one counts as absent: the path or the body says who.
+        schema.remove("minLength");
+    }
+    let mut parameter = query("user_id", "Whose records", &schema);
     parameter["required"] = json!(required);
     parameter
 }

@@ -8,6 +8,7 @@ pub mod python;
 mod raw;
 pub mod rows;
 pub mod secrets;
+pub mod wire;
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -146,7 +147,9 @@ impl Server {
                 printed.push_str(&line);
                 printed.push('\n');
                 drop(printed);
-                if let Some((_, address)) = line.split_once("listening on  http://") {
+                if let Some((_, address)) =
+                    line.split_once("listening on  ").and_then(|(_, url)| url.split_once("://"))
+                {
                     let _ = found.send(address.trim().parse().expect("address"));
                 }
             }

@@ -25,6 +25,13 @@ fn tests_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")
 }
 
+/// Python with arguments, its bytecode kept out of the repository.
+pub fn python(args: &[&str]) -> Command {
+    let mut command = Command::new(interpreter());
+    command.arg("-B").args(args);
+    command
+}
+
 /// Runs `tests/it/readers/{script}` and answers the JSON it prints.
 pub async fn verdict(script: &str, args: &[&str]) -> Value {
     let script = tests_folder().join("it/readers").join(script);

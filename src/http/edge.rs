@@ -1,0 +1,255 @@
+//! What happens to every request and every answer, whichever endpoint they are of: the outermost
+//! layer of HTTP.
+//!
+//! A request is refused here where its connection carries too many, or where a page of another
+//! site asks for a change. An answer gets the headers all answers have, and what was refused is
+//! counted.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use actix_cors::CorsError;
+use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{
+    CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, ORIGIN, TRANSFER_ENCODING,
+};
+use actix_web::http::{ConnectionType, Method, Version};
+use actix_web::middleware::Next;
+use actix_web::web::{Bytes, Data};
+use actix_web::{HttpMessage, HttpRequest, ResponseError};
+
+use super::connection::{Conduct, Pace, Sending};
+use super::error::ApiError;
+use super::headers;
+use super::rate::{Standing, WINDOW};
+use super::refusal::Refusal;
+use super::state::AppState;
+use crate::domain::UserId;
+
+/// Requests that one connection may carry at once. HTTP/1 carries one at a time.
+const MOST_STREAMS: usize = 128;
+
+/// Size of a request's head, each header counted with [`HEADER_OVERHEAD`]: what HTTP/1 may have.
+const MAX_HEAD: usize = 128 * 1024;
+/// What a header takes beside its bytes, as HTTP/2 counts it (RFC 7541, 4.1).
+const HEADER_OVERHEAD: usize = 32;
+
+/// What is known of a request's connection.
+pub struct Connected {
+    /// What it does.
+    pub conduct: Conduct,
+    /// How long its client may take.
+    pub pace: Pace,
+    /// Whether TLS is spoken.
+    pub tls: bool,
+}
+
+/// Handles one request.
+///
+/// # Errors
+/// None of its own: a refusal is an answer.
+pub async fn edge(
+    state: Data<AppState>,
+    req: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let connected = req.conn_data::<Rc<Connected>>().cloned();
+    let busy = connected.as_ref().is_some_and(|c| c.conduct.under_way() >= MOST_STREAMS);
+    let working = connected.as_ref().map(|c| c.conduct.working());
+    let refused = if let Some(error) = malformed(&req) {
+        Some(error)
+    } else if busy {
+        let error = ApiError::new("OVERLOADED", "Too many requests at once over one connection");
+        Some(error.retry_after(Duration::from_secs(1)).refusing(Refusal::Streams))
+    } else if is_cross_site(req.method(), req.headers(), &state.bounds.origins) {
+        let error = ApiError::new(
+            "CROSS_SITE",
+            "A page of another site may not change anything here unless its origin is named",
+        );
+        Some(error.refusing(Refusal::CrossSite))
+    } else {
+        None
+    };
+    let mut res = match refused {
+        Some(error) => req.into_response(error.error_response()),
+        None => with_reason(next.call(req).await?.map_into_boxed_body()),
+    };
+    drop(working);
+    if is_ambiguous(res.request()) {
+        // What follows may be the rest of this request, or another.
+        res.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+    }
+    let standing = res.request().extensions().get::<Standing>().copied();
+    if let Some(refusal) = res.response().extensions().get::<Refusal>() {
+        state.bounds.refusals.count(*refusal);
+    }
+    let tls = connected.as_ref().is_some_and(|c| c.tls);
+    headers::secure(res.headers_mut(), tls);
+    if let Some(standing) = standing {
+        tell(standing, res.headers_mut());
+    }
+    if res.request().version() != Version::HTTP_2 {
+        return Ok(res);
+    }
+    let Some(connected) = connected else { return Ok(res) };
+    Ok(res.map_body(|_, body| Timed::new(body, &connected).boxed()))
+}
+
+/// Whether a request says its length in two ways: a proxy before the server may believe the other
+/// one, and take what follows for another request (request smuggling).
+fn is_ambiguous(req: &HttpRequest) -> bool {
+    let has = |name| req.headers().contains_key(name);
+    has(TRANSFER_ENCODING) && has(CONTENT_LENGTH)
+}
+
+/// What is wrong with the head of a request that the HTTP library let through.
+fn malformed(req: &ServiceRequest) -> Option<ApiError> {
+    if is_ambiguous(req.request()) {
+        let message = "The request has both Content-Length and Transfer-Encoding";
+        return Some(ApiError::new("MALFORMED_REQUEST", message).refusing(Refusal::Malformed));
+    }
+    // HTTP/1 heads are bounded where they are read; those of HTTP/2 may unpack to far more than
+    // was sent, and stay in memory as long as the request does.
+    if req.version() == Version::HTTP_2 {
+        let size = |(name, value): (&HeaderName, &HeaderValue)| {
+            name.as_str().len() + value.len() + HEADER_OVERHEAD
+        };
+        if req.headers().iter().map(size).sum::<usize>() > MAX_HEAD {
+            let message = "The head of the request is larger than the server takes";
+            return Some(ApiError::new("HEADERS_TOO_LARGE", message).refusing(Refusal::LargeHead));
+        }
+    }
+    None
+}
+
+/// Gives the refusal of a preflight request, which is a text, the form of all errors.
+fn with_reason(res: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
+    let error = res.response().error().and_then(|error| error.as_error::<CorsError>());
+    let Some(reason) = error.map(ToString::to_string) else { return res };
+    let refused = ApiError::new("CROSS_SITE", reason).refusing(Refusal::CrossSite);
+    let (req, _) = res.into_parts();
+    ServiceResponse::new(req, refused.error_response())
+}
+
+/// Counts a request of `user` against the limit on requests a minute, where there is one. Called
+/// where a request's user becomes known, once a request.
+///
+/// # Errors
+/// 429 `RATE_LIMITED`.
+pub fn admit(req: &HttpRequest, user: &UserId) -> Result<(), ApiError> {
+    let state = req.app_data::<Data<AppState>>();
+    let Some(limiter) = state.and_then(|state| state.bounds.rate.as_ref()) else { return Ok(()) };
+    let standing = limiter.take(user);
+    req.extensions_mut().insert(standing);
+    if !standing.refused {
+        return Ok(());
+    }
+    let message = format!("A user may send {} requests a minute", standing.quota);
+    let error = ApiError::new("RATE_LIMITED", message).retry_after(standing.next_in);
+    Err(error.refusing(Refusal::Rate))
+}
+
+/// Says in the answer what the user has left (draft-ietf-httpapi-ratelimit-headers-10).
+fn tell(standing: Standing, headers: &mut HeaderMap) {
+    let Standing { quota, remaining, full_in, .. } = standing;
+    let policy = format!("\"user\";q={quota};w={}", WINDOW.as_secs());
+    let seconds = full_in.as_secs() + u64::from(full_in.subsec_nanos() > 0);
+    let left = format!("\"user\";r={remaining};t={seconds}");
+    for (name, value) in [("ratelimit-policy", policy), ("ratelimit", left)] {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
+}
+
+/// Whether a browser says that a page of another site asks for a change. Such a page could
+/// otherwise make a visitor's browser write to a server that only the visitor can reach. Other
+/// clients send no `Sec-Fetch-Site`.
+fn is_cross_site(method: &Method, headers: &HeaderMap, origins: &[String]) -> bool {
+    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+        || site != Some(b"cross-site")
+    {
+        return false;
+    }
+    let origin = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok());
+    !origin.is_some_and(|origin| origins.iter().any(|known| known == origin))
+}
+
+/// The body of an HTTP/2 answer, which must have been read in time.
+struct Timed {
+    body: BoxBody,
+    _sending: Sending,
+}
+
+impl Timed {
+    fn new(body: BoxBody, connected: &Connected) -> Self {
+        let bytes = match body.size() {
+            BodySize::Sized(bytes) => bytes,
+            BodySize::None | BodySize::Stream => 0,
+        };
+        let Connected { conduct, pace, .. } = connected;
+        let deadline = pace.clock.monotonic() + pace.allowance(bytes);
+        Self { body, _sending: conduct.sending(deadline) }
+    }
+}
+
+impl MessageBody for Timed {
+    type Error = <BoxBody as MessageBody>::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.get_mut().body).poll_next(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asks(method: &Method, site: Option<&'static str>, origin: Option<&'static str>) -> bool {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [("sec-fetch-site", site), ("origin", origin)] {
+            if let Some(value) = value {
+                headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+            }
+        }
+        is_cross_site(method, &headers, &["https://app.example.com".to_owned()])
+    }
+
+    #[test]
+    fn only_pages_of_named_origins_change_something_from_another_site() {
+        assert!(asks(&Method::POST, Some("cross-site"), Some("https://evil.example")));
+        assert!(asks(&Method::DELETE, Some("cross-site"), None));
+        assert!(asks(&Method::PUT, Some("cross-site"), Some("https://app.example.com.evil")));
+        assert!(!asks(&Method::POST, Some("cross-site"), Some("https://app.example.com")));
+        assert!(!asks(&Method::GET, Some("cross-site"), Some("https://evil.example")));
+        assert!(!asks(&Method::POST, Some("same-origin"), Some("http://localhost:3000")));
+        assert!(!asks(&Method::POST, Some("same-site"), None));
+        assert!(!asks(&Method::POST, None, Some("https://evil.example")), "no browser of today");
+    }
+
+    #[test]
+    fn standings_are_structured_fields() {
+        let mut headers = HeaderMap::new();
+        let standing = Standing {
+            quota: 100,
+            remaining: 7,
+            full_in: Duration::from_millis(55_001),
+            next_in: Duration::ZERO,
+            refused: false,
+        };
+        tell(standing, &mut headers);
+        assert_eq!(headers.get("ratelimit-policy").expect("policy"), "\"user\";q=100;w=60");
+        assert_eq!(headers.get("ratelimit").expect("limit"), "\"user\";r=7;t=56");
+    }
+}
