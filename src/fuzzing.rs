@@ -9,6 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 
 use crate::auth::Principal;
+use crate::crypto::envelope::Stored;
 use crate::domain::input::Body;
 use crate::domain::limits::InputLimits;
 use crate::domain::{Filter, ListIdentity, Micros, RecordId, Table, UserId};
@@ -19,8 +20,13 @@ use crate::store::Store;
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its file.
-pub const TARGETS: &[(&str, Target)] =
-    &[("log_decoder", log_decoder), ("cursor", cursor), ("path", path), ("request", request)];
+pub const TARGETS: &[(&str, Target)] = &[
+    ("log_decoder", log_decoder),
+    ("cursor", cursor),
+    ("path", path),
+    ("request", request),
+    ("sealed", sealed),
+];
 
 /// Bytes of the write-ahead log.
 pub fn log_decoder(data: &[u8]) {
@@ -90,6 +96,17 @@ pub fn request(data: &[u8]) {
             assert_eq!(next.version, 2);
             assert!(patch.check_merged(&row, &next).is_ok(), "nothing grew");
         }
+    }
+}
+
+/// The bytes of a `credentials` column: what is taken for an envelope is written the same again.
+pub fn sealed(data: &[u8]) {
+    let mut shown = String::new();
+    crate::crypto::view(data, &mut shown);
+    let shown: Result<serde_json::Value, _> = serde_json::from_str(&shown);
+    assert!(shown.is_ok_and(|view| view["encrypted"] == true));
+    if let Ok(Stored::Sealed(envelope)) = Stored::parse(data) {
+        assert_eq!(envelope.encode().as_deref(), Some(data));
     }
 }
 

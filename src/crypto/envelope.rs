@@ -136,7 +136,8 @@ pub fn is_account(json: &str) -> bool {
     scalar
         && json.len() <= MAX_ACCOUNT
         && json.ends_with(|c: char| c == '"' || c.is_ascii_digit())
-        && serde_json::from_str::<&serde_json::value::RawValue>(json).is_ok()
+        // Decoded, not only scanned: half a surrogate pair is a text that readers refuse.
+        && serde_json::from_str::<serde_json::Value>(json).is_ok()
 }
 
 struct Reader<'a>(&'a [u8]);

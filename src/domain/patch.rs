@@ -295,6 +295,19 @@ impl Patch {
         Ok(())
     }
 
+    /// Fields the body brought that a new record does not take because the server keeps them.
+    #[must_use]
+    pub fn ignored_on_create(&self) -> Vec<&'static str> {
+        let mut names = Vec::new();
+        if self.updated_at.is_some() {
+            names.push("updated_at");
+        }
+        if self.version.is_some_and(|version| version != 1) {
+            names.push("version");
+        }
+        names
+    }
+
     /// Fields the body brought that an update does not change because the server keeps them:
     /// named in the answer, so that nothing is dropped silently.
     #[must_use]

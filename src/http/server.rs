@@ -14,7 +14,7 @@ use actix_service::{
 use actix_web::body::BoxBody;
 use actix_web::dev::{AppConfig, Server, ServerHandle, ServiceRequest, ServiceResponse};
 use actix_web::http::header::{
-    AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderName, IF_MATCH, RETRY_AFTER,
+    AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderName, IF_MATCH, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use actix_web::middleware::{Compress, Condition, Next, from_fn};
 use actix_web::web::Data;
@@ -161,6 +161,7 @@ fn cors(origins: &[String]) -> Cors {
         .expose_headers([
             ETAG,
             RETRY_AFTER,
+            WWW_AUTHENTICATE,
             HeaderName::from_static("ratelimit"),
             HeaderName::from_static("ratelimit-policy"),
             super::answer::REPLAYED,

@@ -11,7 +11,7 @@ use crate::domain::{Hold, Patch};
 use crate::env::{Env, OsRandom};
 
 /// How long the end may take.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+const PATIENCE: std::time::Duration = std::time::Duration::from_mins(1);
 
 fn settings(data: &std::path::Path) -> StoreSettings {
     let args = ["audience-store", "seed", "--data", data.to_str().expect("path")];

@@ -31,6 +31,7 @@ fn table() -> BTreeMap<(&'static str, String), Vec<&'static str>> {
         add("DELETE", &one, &[write]);
         add("PUT", &format!("{one}/status"), &[write]);
     }
+    add("GET", "/api/platforms/{platform_id}/credentials", &["credentials:read"]);
     let reads = ["audiences:read", "platforms:read", "distributions:read"];
     let writes = ["audiences:write", "platforms:write", "distributions:write"];
     add(

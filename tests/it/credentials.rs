@@ -181,7 +181,8 @@ async fn each_read_is_in_the_audit_trail_before_it_is_answered() {
     let server = Server::start().await;
     let id = server.save("platforms", &with("u", &json!({"api_key": "k"}))).await;
     let lines = || -> Vec<Value> {
-        let text = fs::read_to_string(server.data.join("audit/audit.jsonl")).unwrap_or_default();
+        let text = fs::read_to_string(server.data.join("audit/00000000000000000001.jsonl"))
+            .unwrap_or_default();
         let lines = text.lines().map(|line| serde_json::from_str(line).expect("JSON"));
         lines.filter(|line: &Value| line["action"] == "credentials_read").collect()
     };
@@ -197,7 +198,7 @@ async fn each_read_is_in_the_audit_trail_before_it_is_answered() {
         assert_eq!((&last["user_id"], &last["platform_id"]), (&json!("u"), &json!(id)));
     }
     // Without a line there is no answer.
-    let trail = server.data.join("audit/audit.jsonl");
+    let trail = server.data.join("audit/00000000000000000001.jsonl");
     fs::remove_file(&trail).expect("remove");
     fs::create_dir(&trail).expect("in the way");
     let reply = server.get(&format!("/api/platforms/{id}/credentials?user_id=u")).await;

@@ -63,7 +63,7 @@ async fn whatever_a_user_is_called_his_files_lie_in_his_folder() {
         .expect("data")
         .map(|entry| entry.expect("entry").file_name().into_string().expect("UTF-8"))
         .collect();
-    let known = ["LOCK", "audiences", "distributions", "log", "platforms", "tmp"];
+    let known = ["LOCK", "audiences", "audit", "distributions", "keys", "log", "platforms", "tmp"];
     assert_eq!(top.iter().map(String::as_str).collect::<Vec<_>>(), known);
     let files = paths(&server.data);
     for table in ["audiences", "platforms", "distributions"] {

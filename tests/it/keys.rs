@@ -276,7 +276,8 @@ async fn a_rotation_is_followed_under_writers_and_the_old_key_goes_only_then() {
     }
     // What became of the keys is in the audit trail.
     eventually("the trail tells of it", async || {
-        let trail = fs::read_to_string(data.join("audit/audit.jsonl")).expect("trail");
+        let trail =
+            fs::read_to_string(data.join("audit/00000000000000000001.jsonl")).expect("trail");
         [
             ("key_added", &first),
             ("key_added", &second),
@@ -284,7 +285,10 @@ async fn a_rotation_is_followed_under_writers_and_the_old_key_goes_only_then() {
             ("key_retired", &first),
         ]
         .iter()
-        .all(|(action, key)| trail.contains(&format!("\"action\":\"{action}\",\"key\":\"{key}\"")))
+        .all(|(action, key)| {
+            trail
+                .contains(&format!("\"action\":\"{action}\",\"via\":\"command\",\"key\":\"{key}\""))
+        })
     })
     .await;
 }

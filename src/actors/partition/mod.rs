@@ -4,6 +4,7 @@
 //! the state and its walks, `saving` its checkpoints; `load`, `fetch` and `checkpoint` are the
 //! I/O, off the actor's thread.
 
+mod ack;
 mod actor;
 mod checkpoint;
 mod fetch;

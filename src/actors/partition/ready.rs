@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::future::Future;
 use std::sync::Arc;
 
+use super::ack::Ack;
 use super::checkpoint::{Plan, Published};
 use super::file::{BaseFile, LegacyFile, blocking};
 use super::holdings::Holdings;
@@ -18,9 +19,9 @@ use crate::actors::messages::{
 };
 use crate::actors::registry::TableEntry;
 use crate::actors::{Shared, StoreError, idempotency};
-use crate::domain::{Micros, PartitionKey, Patch, RecordId, Row, Table};
+use crate::domain::{Micros, PartitionKey, RecordId, Row, Table};
 use crate::log::payload::{Op, OpRef, encode};
-use crate::log::{Acknowledge, AppendError, LogFailure, Lsn, ReadPoint, Stream};
+use crate::log::{Lsn, ReadPoint, Stream};
 
 /// Share of all resident bytes that one partition's loaded row groups may take.
 const SHARE: u64 = 4;
@@ -261,7 +262,7 @@ impl Ready {
         if let Err(error) = patch.check_insert() {
             return self.reply(write.reply, Err(error.into()));
         }
-        let ignored = ignored_on_create(&patch);
+        let ignored = patch.ignored_on_create();
         // Without a time of the client's the record is new in both senses at one moment.
         let now = if patch.created_at.is_some() { now } else { created_at };
         let row = patch.created(id, created_at, now);
@@ -489,32 +490,4 @@ impl Ready {
             self.rows.evict_groups(share);
         }
     }
-}
-
-/// Answers a writer when the log is done with his change.
-struct Ack {
-    written: Written,
-    reply: ReplyTo<Written>,
-}
-
-impl Acknowledge for Ack {
-    fn acknowledge(self: Box<Self>, result: Result<(), LogFailure>) {
-        let Self { written, reply } = *self;
-        answer(reply, result.map(|()| written).map_err(StoreError::from), ReadPoint::NONE);
-    }
-
-    fn refuse(self: Box<Self>, error: AppendError) {
-        answer(self.reply, Err(error.into()), ReadPoint::NONE);
-    }
-}
-
-fn ignored_on_create(patch: &Patch) -> Vec<&'static str> {
-    let mut names = Vec::new();
-    if patch.updated_at.is_some() {
-        names.push("updated_at");
-    }
-    if patch.version.is_some_and(|version| version != 1) {
-        names.push("version");
-    }
-    names
 }

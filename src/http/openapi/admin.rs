@@ -122,8 +122,10 @@ pub fn audit() -> Value {
 fn paged(whose: &str) -> Value {
     let limit =
         json!({"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT});
+    // As everywhere, an empty one counts as absent.
+    let text = json!({"type": "string"});
     json!([
-        query("user_id", whose, &user_id()),
+        query("user_id", whose, &text),
         query("limit", "Most on a page", &limit),
         query("cursor", "The next_cursor of the page before", &json!({"type": "string"})),
     ])

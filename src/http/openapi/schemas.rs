@@ -134,7 +134,8 @@ fn input(table: Table, create: bool) -> Value {
             schema["minLength"] = json!(1);
             schema["pattern"] = json!("\\S");
         }
-        if c.required { schema } else { nullable(schema) }
+        // Where the query says whose it is, the body's user_id may be null.
+        if c.required && c.kind != Kind::UserId { schema } else { nullable(schema) }
     };
     let properties: Map<String, Value> =
         columns.iter().map(|c| (c.name.to_owned(), of(c))).collect();
