@@ -1,11 +1,11 @@
 //! The OWASP API Security Top 10 (2023), item by item, as attacks over HTTP. Each test is named
-//! after its item. Items that need two principals with tokens of their own stand beside these
-//! where authentication is tested; here the requests name their user.
+//! after its item. Where it takes no credentials the requests name their user.
 
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::support::access::{SCOPES, folder, token};
 use crate::support::{Server, audience, platform, record_of, smallest};
 
 const TABLES: [&str; 3] = ["audiences", "platforms", "distributions"];
@@ -69,6 +69,68 @@ async fn api1_broken_object_level_authorization() {
         assert_eq!(reply.header("idempotent-replayed").is_some(), replayed, "{user}");
         reply.expect(201);
     }
+}
+
+/// API1, with credentials: somebody else's token opens nothing, whoever the request names.
+#[tokio::test]
+async fn api1_another_users_token() {
+    let (_folder, data) = folder();
+    let all = &SCOPES[..7];
+    let (owner, thief) = (token(&data, "owner", all, &[]), token(&data, "thief", all, &[]));
+    let server = Server::over(&data, &["--auth", "tokens"]).await;
+    for table in TABLES {
+        let id = server.with(&owner).save(table, &smallest(table, "owner")).await;
+        let missing = format!("{}0", &id[..id.len() - 1]);
+        let thief = server.with(&thief);
+        for id in [&id, &missing] {
+            let path = format!("/api/{table}/{id}");
+            let nothing = thief.get(&path).await;
+            assert_eq!(nothing.status.as_u16(), 404);
+            let named = thief.get(&format!("{path}?user_id=owner")).await;
+            named.expect_error(403, "USER_MISMATCH");
+        }
+        let same = async |id: &str| thief.get(&format!("/api/{table}/{id}")).await.text;
+        assert_eq!(same(&id).await, same(&missing).await, "the same bytes");
+        let listed = thief.get(&format!("/api/{table}")).await.expect(200);
+        assert_eq!(listed["count"], 0);
+    }
+}
+
+/// API2: credentials that were never given out, in every form that is tried.
+#[tokio::test]
+async fn api2_broken_authentication() {
+    let (_folder, data) = folder();
+    let real = token(&data, "u", &["audiences:read"], &[]);
+    let server = Server::over(&data, &["--auth", "tokens"]).await;
+    server.with(&real).get("/api/audiences").await.expect(200);
+    let ask = async |headers: &[(&str, &str)]| {
+        server.send(Method::GET, "/api/audiences?user_id=u", headers, None).await
+    };
+    assert_eq!(ask(&[]).await.status.as_u16(), 401);
+    let cut = &real[..real.len() - 1];
+    let flipped: String = real.chars().rev().collect();
+    let none = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJ1In0.";
+    for credential in ["", cut, &flipped, none, "ast_", &real.to_uppercase(), "null", "u"] {
+        for scheme in ["Bearer ", "Basic ", "bearer: ", ""] {
+            let value = format!("{scheme}{credential}");
+            let reply = ask(&[("Authorization", value.trim())]).await;
+            assert_eq!(reply.status.as_u16(), 401, "{value}: {}", reply.text);
+            assert!(reply.header("www-authenticate").is_some(), "{value}");
+        }
+    }
+    // Where a real one does not belong, it counts for nothing.
+    for (name, value) in [
+        ("Cookie", format!("token={real}")),
+        ("X-Api-Key", real.clone()),
+        ("Proxy-Authorization", format!("Bearer {real}")),
+        ("Authorization", format!("Basic {real}")),
+    ] {
+        assert_eq!(ask(&[(name, &value)]).await.status.as_u16(), 401, "{name}");
+    }
+    let query = format!("/api/audiences?access_token={real}&token={real}");
+    assert_eq!(server.get(&query).await.status.as_u16(), 401);
+    let two = [("Authorization", "Bearer x"), ("Authorization", "Bearer y")];
+    assert_eq!(ask(&two).await.status.as_u16(), 401);
 }
 
 /// API3: what a client may not set it does not set, and what it may not see it does not see.

@@ -110,8 +110,8 @@ pub fn operation(endpoint: &Endpoint, open: bool) -> Value {
     if !open {
         for parameter in parameters_of(&mut operation) {
             // The credentials say whose records are meant.
-            if parameter["name"] == "user_id" && parameter["in"] == "query" {
-                parameter["required"] = json!(false);
+            if *parameter == user_query(true) {
+                *parameter = user_query(false);
             }
         }
     }
