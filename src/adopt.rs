@@ -46,7 +46,7 @@ pub fn command(
             .await;
         progress.finish();
         let unreadable = served.readiness().unreadable;
-        served.close(store.close_timeout).await?;
+        served.close(app::UNTIL_DONE).await?;
         let adopted = adopted?;
         println!("{} partitions looked at, {} taken over", adopted.seen, adopted.written);
         for (file, why) in unreadable {

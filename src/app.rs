@@ -25,6 +25,9 @@ const MAX_RECORD: usize = 16 * 1024 * 1024;
 /// Bytes that may wait for the log's writer.
 const MAX_PENDING: usize = 64 * 1024 * 1024;
 
+/// How long a command may take to write what it changed: it has nothing else to do.
+pub const UNTIL_DONE: Duration = Duration::MAX;
+
 /// Why the server could not start, or did not end well.
 #[derive(Debug, Error)]
 pub enum AppError {
@@ -208,7 +211,7 @@ pub async fn serve(
         return Ok(());
     }
     let closed = tokio::select! {
-        closed = store.close(settings.store.close_timeout) => closed,
+        closed = store.close(settings.http.close_timeout) => closed,
         () = ended.again => return Ok(()),
     };
     audit.close().await;

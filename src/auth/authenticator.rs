@@ -211,7 +211,7 @@ impl Told {
             Ok(changed) => {
                 self.trouble = None;
                 if changed {
-                    tracing::info!("{what} were changed from outside and read again");
+                    tracing::info!("{what} changed and were read again");
                 }
             }
             Err(error) if self.trouble.as_ref() == Some(&error) => {}

@@ -45,6 +45,8 @@ pub struct HttpSettings {
     pub keep_alive: Duration,
     /// How long a shutdown waits for requests under way.
     pub drain_timeout: Duration,
+    /// How long the end may then take for writing Parquet files.
+    pub close_timeout: Duration,
     /// How long the head of a request, or a TLS handshake, may take.
     pub header_timeout: Duration,
     /// How long the body of a request may take.
@@ -93,8 +95,6 @@ pub struct StoreSettings {
     pub log_segment_bytes: u64,
     /// Bytes of the whole log; at least two segments.
     pub log_max_bytes: u64,
-    /// How long the end may take for writing Parquet files.
-    pub close_timeout: Duration,
     /// Bytes of the disk that the log leaves free.
     pub disk_reserve: u64,
     /// Bytes of memory for loaded partitions; at least `checkpoint_bytes`.
@@ -141,6 +141,7 @@ impl Settings {
                 request_timeout: resolved.get(&table::REQUEST_TIMEOUT)?,
                 keep_alive: resolved.get(&table::KEEP_ALIVE)?,
                 drain_timeout: resolved.get(&table::DRAIN_TIMEOUT)?,
+                close_timeout: resolved.get(&table::CLOSE_TIMEOUT)?,
                 header_timeout: resolved.get(&table::HEADER_TIMEOUT)?,
                 body_timeout: resolved.get(&table::BODY_TIMEOUT)?,
                 write_timeout: resolved.get(&table::WRITE_TIMEOUT)?,
@@ -199,7 +200,6 @@ impl StoreSettings {
             checkpoint_concurrency: resolved.get(&table::CHECKPOINT_CONCURRENCY)?,
             log_segment_bytes: resolved.get(&table::LOG_SEGMENT_BYTES)?,
             log_max_bytes: resolved.get(&table::LOG_MAX_BYTES)?,
-            close_timeout: resolved.get(&table::CLOSE_TIMEOUT)?,
             disk_reserve: resolved.get(&table::DISK_RESERVE)?,
             resident_bytes: resolved.get(&table::RESIDENT_BYTES)?,
             resident_partitions: resolved.get(&table::RESIDENT_PARTITIONS)?,

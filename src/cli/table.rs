@@ -199,6 +199,8 @@ settings! {
         "Bytes of an answer for which a client gets a second more than write-timeout";
     DRAIN_TIMEOUT: DurationRule = "drain-timeout", Network, Serve, "DURATION", "30s",
         millis(SECOND, HOUR), "How long a shutdown waits for requests under way";
+    CLOSE_TIMEOUT: DurationRule = "close-timeout", Network, Serve, "DURATION", "5m",
+        millis(SECOND, 24 * HOUR), "How long a shutdown may then write to Parquet; what is left is in the log, and comes back with the next start";
     TLS_CERT: FileRule = "tls-cert", Network, Serve, "FILE", "", FileRule,
         "Certificate chain in PEM, the server's own first; HTTPS instead of HTTP; read again on \
          SIGHUP and when it changes";
@@ -248,8 +250,6 @@ settings! {
     DISK_RESERVE: SizeRule = "disk-reserve", Storage, Store, "SIZE", "256MiB",
         size(0, TIB), "Space the log leaves free on the disk, at most a twentieth of it, so that Parquet files can still be written; writes are refused with 503 rather than take it";
 
-    CLOSE_TIMEOUT: DurationRule = "close-timeout", Storage, Store, "DURATION", "5m",
-        millis(SECOND, 24 * HOUR), "How long a shutdown may write to Parquet; what is left then is in the log, and comes back with the next start";
     AUDIT_FILE_BYTES: SizeRule = "audit-file-bytes", Storage, Serve, "SIZE", "16MiB",
         size(4 * KIB, GIB), "Size of one file of the audit trail";
     AUDIT_FILES: CountRule = "audit-files", Storage, Serve, "COUNT", "32", count(2, 10_000),

@@ -81,7 +81,7 @@ pub fn command(env: Env, args: SeedArgs) -> Result<(), SeedError> {
         let mut progress = Progress::on_stderr(std::io::stderr().is_terminal(), "records");
         let ran = run(&plan, &StoreSink(store.clone()), env.clock.as_ref(), &mut progress).await;
         eprintln!("writing Parquet files");
-        store.close(args.store.close_timeout).await.map_err(SeedError::Close)?;
+        store.close(app::UNTIL_DONE).await.map_err(SeedError::Close)?;
         let summary = ran.map_err(|e| SeedError::Run(e.to_string()))?;
         println!("{summary}");
         Ok(())

@@ -10,9 +10,6 @@ use crate::domain::limits::InputLimits;
 use crate::domain::{Hold, Patch};
 use crate::env::{Env, OsRandom};
 
-/// How long the end may take.
-const PATIENCE: std::time::Duration = std::time::Duration::from_mins(1);
-
 fn settings(data: &std::path::Path) -> StoreSettings {
     let args = ["audience-store", "seed", "--data", data.to_str().expect("path")];
     let parsed = parse(args.map(Into::into), &|_| None, &crate::env::OsFileSystem);
@@ -73,7 +70,7 @@ async fn sealed_bytes_change_only_where_they_are_still_the_ones_looked_at() {
     let third = get().await;
     assert_eq!(third.sealed(), Some(&b"next"[..]));
     assert_eq!((third.version, third.updated_at), (second.version, second.updated_at));
-    store.close(PATIENCE).await.expect("closed");
+    store.close(crate::app::UNTIL_DONE).await.expect("closed");
 }
 
 #[actix_web::test]
@@ -97,7 +94,7 @@ async fn a_partition_takes_nothing_plain() {
     let id = RecordId::checked("p").expect("id");
     let none = store.get(&user, Table::Platforms, &id).await;
     assert!(matches!(none, Err(StoreError::NotFound)));
-    store.close(PATIENCE).await.expect("closed");
+    store.close(crate::app::UNTIL_DONE).await.expect("closed");
 }
 
 #[actix_web::test]
@@ -150,5 +147,5 @@ async fn a_walk_waits_for_what_was_sealed_before_and_is_on_its_way() {
     let row = store.get(&user, Table::Platforms, &id).await.expect("row");
     assert_eq!(row.sealed().and_then(key_of), Some(current));
     assert!(store.credentials(&user, &id, &Actor::command()).await.expect("opened").is_some());
-    store.close(PATIENCE).await.expect("closed");
+    store.close(crate::app::UNTIL_DONE).await.expect("closed");
 }

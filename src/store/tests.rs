@@ -42,7 +42,6 @@ fn settings(folder: &TempDir) -> StoreSettings {
         checkpoint_concurrency: 2,
         log_segment_bytes: SEGMENT,
         log_max_bytes: 1 << 30,
-        close_timeout: Duration::from_mins(1),
         disk_reserve: 1,
         resident_bytes: 1 << 30,
         resident_partitions: 100,
@@ -118,7 +117,7 @@ impl Bed {
 
     async fn close(self) {
         self.fs.set(NONE);
-        self.store.close(self.settings.close_timeout).await.expect("close");
+        self.store.close(app::UNTIL_DONE).await.expect("close");
     }
 }
 
@@ -162,7 +161,7 @@ fn a_checkpoint_that_a_reload_overtakes_is_answered_and_nothing_taken_back_reach
         bed.store.checkpoint(false).await.expect("checkpoint");
         assert_eq!(bed.names().await.len(), filled + 1);
         let Bed { store, settings, fs, user, folder } = bed;
-        store.close(settings.close_timeout).await.expect("close");
+        store.close(app::UNTIL_DONE).await.expect("close");
         let bed = reopen(fs, settings, user, folder).await;
         assert_eq!(bed.names().await.len(), filled + 1, "from the file alone");
         bed.close().await;
