@@ -6,10 +6,9 @@ use std::collections::BTreeMap;
 use audience_store::http::routes::endpoints;
 use reqwest::Method;
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::access::{SCOPES, folder, id_of, token};
-use crate::support::{PATIENCE, Server, audience, encoded, eventually, singular, smallest};
+use crate::support::{Server, audience, encoded, eventually, singular, smallest};
 
 /// What each route needs, all of it; nothing where anybody may. Written down here a second time,
 /// so that a change of the program's own table has to be meant.
@@ -168,18 +167,7 @@ async fn without_credentials_only_what_is_open_answers() {
 async fn credentials_are_looked_at_before_the_body() {
     let server = Server::start_with(&["--auth", "tokens"]).await;
     // A body that never comes: an answer shows that nobody waits for it.
-    let head = "POST /api/audiences HTTP/1.1\r\nHost: t\r\nContent-Length: 500\r\n\r\n{";
-    let mut stream = tokio::net::TcpStream::connect(server.address()).await.expect("connect");
-    stream.write_all(head.as_bytes()).await.expect("write");
-    let mut answer = Vec::new();
-    while !answer.ends_with(b"}}") {
-        let mut part = [0; 1024];
-        let read = tokio::time::timeout(PATIENCE, stream.read(&mut part)).await;
-        let read = read.expect("in time").expect("read");
-        assert_ne!(read, 0, "{}", String::from_utf8_lossy(&answer));
-        answer.extend_from_slice(&part[..read]);
-    }
-    let answer = String::from_utf8(answer).expect("UTF-8");
+    let answer = server.bodiless().await;
     assert!(answer.starts_with("HTTP/1.1 401 ") && answer.contains("UNAUTHENTICATED"), "{answer}");
 }
 

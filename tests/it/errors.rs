@@ -8,7 +8,6 @@ use audience_store::http::error::CODES;
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::{Reply, Server, audience, smallest};
 
@@ -232,19 +231,7 @@ async fn a_body_of_unknown_length_is_bounded_too() {
 #[tokio::test]
 async fn a_body_that_does_not_come_is_answered_in_time() {
     let server = Server::start_with(&["--body-timeout", "200ms"]).await;
-    let head = "POST /api/audiences HTTP/1.1\r\nHost: t\r\nContent-Length: 500\r\n\r\n{";
-    let mut stream = tokio::net::TcpStream::connect(server.address()).await.expect("connect");
-    stream.write_all(head.as_bytes()).await.expect("write");
-    let mut answer = Vec::new();
-    // Read until the body's end: the server may keep the connection open a little longer.
-    while !answer.ends_with(b"}}") {
-        let mut part = [0; 1024];
-        let read = tokio::time::timeout(crate::support::PATIENCE, stream.read(&mut part));
-        let read = read.await.expect("in time").expect("read");
-        assert_ne!(read, 0, "{}", String::from_utf8_lossy(&answer));
-        answer.extend_from_slice(&part[..read]);
-    }
-    let answer = String::from_utf8(answer).expect("UTF-8");
+    let answer = server.bodiless().await;
     assert!(
         answer.starts_with("HTTP/1.1 408 ") && answer.contains("\"REQUEST_TIMEOUT\""),
         "{answer}"

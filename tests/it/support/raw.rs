@@ -20,6 +20,23 @@ impl Server {
         tokio::time::timeout(PATIENCE, exchange).await.expect("an answer in time")
     }
 
+    /// Sends a request whose body never comes, and reads to the end of the error it is answered
+    /// with: the server may keep the connection open a little longer.
+    pub async fn bodiless(&self) -> String {
+        let head = "POST /api/audiences HTTP/1.1\r\nHost: t\r\nContent-Length: 500\r\n\r\n{";
+        let mut stream = TcpStream::connect(self.address()).await.expect("connect");
+        stream.write_all(head.as_bytes()).await.expect("write");
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"}}") {
+            let mut part = [0; 1024];
+            let read = tokio::time::timeout(PATIENCE, stream.read(&mut part)).await;
+            let read = read.expect("in time").expect("read");
+            assert_ne!(read, 0, "{}", String::from_utf8_lossy(&answer));
+            answer.extend_from_slice(&part[..read]);
+        }
+        String::from_utf8(answer).expect("UTF-8")
+    }
+
     /// Status and body of a request whose target goes out as it is: no client normalises it.
     pub async fn raw_request(&self, method: &str, target: &str) -> (u16, String) {
         let request =
