@@ -8,7 +8,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::Semaphore;
 
-use crate::actors::{Limits, Shared, Unreadable, registry::Registry, usage::Quotas};
+use crate::actors::{Limits, Shared, Threads, Unreadable, registry::Registry, usage::Quotas};
 use crate::audit::{self, Audit};
 use crate::auth::{AuthError, Authenticator};
 use crate::cli::{HttpSettings, Settings, StoreSettings};
@@ -16,7 +16,7 @@ use crate::crypto::{Keys, RingFileError};
 use crate::env::{Env, File, OpenMode};
 use crate::http::{self, Access, AppState, Bounds, Certificates, TlsError};
 use crate::log::{Log, LogError, LogOptions, OpenReport, SyncMode};
-use crate::shutdown::{self, Signal};
+use crate::shutdown;
 use crate::storage::LocalStorage;
 use crate::store::{Store, StoreError};
 
@@ -111,7 +111,6 @@ pub fn open(
         folder: settings.data.display().to_string(),
         source,
     })?;
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let limits = Limits {
         mailbox: settings.mailbox,
         checkpoint_interval: settings.checkpoint_interval,
@@ -121,10 +120,8 @@ pub fn open(
         resident_bytes: settings.resident_bytes,
         resident_partitions: settings.resident_partitions,
         cache_bytes: usize::try_from(settings.cache_bytes).unwrap_or(usize::MAX),
-        // HTTP has a thread a core: half as many for partitions keep both busy.
         page_bytes: usize::try_from(settings.max_page).unwrap_or(usize::MAX),
         quotas: Quotas { audiences: settings.quota_audiences, bytes: settings.quota_bytes },
-        arbiters: if settings.arbiters == 0 { cores.div_ceil(2) } else { settings.arbiters },
     };
     let checkpoints = Arc::new(Semaphore::new(limits.checkpoint_concurrency.max(1)));
     let shared = Shared {
@@ -186,13 +183,15 @@ pub async fn serve(
     let state = AppState::starting(bounds, settings.http.request_timeout, &sync, access);
     let certificates = certificates(&env, &settings.http).await?;
     let clock = Arc::clone(&env.clock);
-    let bound = http::bind(&settings.http, state.clone(), clock, certificates.as_ref())
+    let workers = Threads::start(or_cores(settings.http.workers));
+    let bound =
+        http::bind(&settings.http, state.clone(), clock, certificates.as_ref(), &workers.handles());
+    let bound = bound
         .map_err(|source| AppError::Listen { address: settings.http.listen.to_string(), source })?;
     if let Some(certificates) = certificates {
         certificates.keep_current(Arc::clone(&env.fs)).map_err(AppError::Server)?;
     }
     started(bound.address);
-    let serving = actix_web::rt::spawn(bound.server);
     let store_settings = settings.store.clone();
     let opening_env = env.clone();
     let opening = tokio::task::spawn_blocking(move || {
@@ -203,21 +202,34 @@ pub async fn serve(
         Ok(opened) => opened?,
         Err(e) => return Err(AppError::Server(io::Error::other(e))),
     };
-    let store = begin(opened.shared, &opened.report, audit.clone()).await;
+    // A request and the partition it is for then mostly meet on one thread: threads of their own
+    // cost two switches a save.
+    let threads = match settings.store.arbiters {
+        0 => workers,
+        count => Threads::start(count),
+    };
+    let store = begin(opened.shared, &opened.report, audit.clone(), threads).await;
     state.open(store.clone());
-    let ended = shutdown::wait(signals, serving, bound.handle).await;
-    if let Signal::Again = ended.signal {
+    let Some(again) = shutdown::wait(signals, bound.serving, settings.http.drain_timeout).await
+    else {
         // Everything acknowledged is in the log.
         return Ok(());
-    }
+    };
     let closed = tokio::select! {
         closed = store.close(settings.http.close_timeout) => closed,
-        () = ended.again => return Ok(()),
+        () = again => return Ok(()),
     };
     audit.close().await;
     drop(opened.lock);
-    closed.map_err(AppError::Close)?;
-    ended.result.map_err(AppError::Server)
+    closed.map_err(AppError::Close)
+}
+
+/// A number of threads, where 0 stands for one a core.
+fn or_cores(count: usize) -> usize {
+    match count {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        count => count,
+    }
 }
 
 async fn certificates(
@@ -232,7 +244,12 @@ async fn certificates(
 }
 
 /// Starts the actors over an open store, after finishing what a crash cut short.
-pub async fn begin(shared: Arc<Shared>, report: &OpenReport, audit: Audit) -> Store {
+pub async fn begin(
+    shared: Arc<Shared>,
+    report: &OpenReport,
+    audit: Audit,
+    threads: Threads,
+) -> Store {
     if let Some(torn) = &report.torn {
         tracing::warn!(
             ?torn,
@@ -246,7 +263,7 @@ pub async fn begin(shared: Arc<Shared>, report: &OpenReport, audit: Audit) -> St
     }
     let records = report.records;
     tracing::info!(records, segments = report.segments, "log opened");
-    let store = Store::start(Arc::clone(&shared), audit);
+    let store = Store::start(Arc::clone(&shared), audit, threads);
     actix_web::rt::spawn(async move {
         if let Err(error) = Store::survey(shared).await {
             tracing::warn!(%error, "not every file could be looked at");
@@ -261,7 +278,8 @@ pub async fn begin(shared: Arc<Shared>, report: &OpenReport, audit: Audit) -> St
 pub async fn begin_command(env: &Env, opened: &Opened, settings: &StoreSettings) -> Store {
     let bounds = audit::Bounds { file_bytes: 1 << 20, files: 2 };
     let audit = Audit::start(env, &settings.data, bounds);
-    begin(Arc::clone(&opened.shared), &opened.report, audit).await
+    let threads = Threads::start(or_cores(settings.arbiters));
+    begin(Arc::clone(&opened.shared), &opened.report, audit, threads).await
 }
 
 /// Says on the console how far a long recovery is: once a second, after the first.

@@ -4,11 +4,12 @@
 //! lost either way.
 
 use std::io;
+use std::time::Duration;
 
-use actix_web::dev::ServerHandle;
 use futures_util::future::{BoxFuture, FutureExt};
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
-use tokio::task::JoinHandle;
+
+use crate::http::Serving;
 
 /// The signals that end the server.
 pub struct Signals {
@@ -36,56 +37,18 @@ pub fn signals() -> io::Result<Signals> {
     })
 }
 
-/// Why requests ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signal {
-    /// A signal came, and all requests were answered.
-    Once,
-    /// A second one came before that.
-    Again,
-    /// The server ended by itself.
-    None,
-}
-
-/// How requests ended.
-pub struct Ended {
-    /// Why.
-    pub signal: Signal,
-    /// What the server says.
-    pub result: io::Result<()>,
-    /// Opens when another signal comes.
-    pub again: BoxFuture<'static, ()>,
-}
-
 /// Waits for a signal, then until no request is under way: no new connections are taken, those
-/// that were begun are answered.
+/// that were begun are answered, for at most `grace`. `None` where a second signal came before
+/// that; otherwise what opens when one comes.
 pub async fn wait(
     mut signals: Signals,
-    mut serving: JoinHandle<io::Result<()>>,
-    handle: ServerHandle,
-) -> Ended {
-    let ended =
-        |joined: Result<io::Result<()>, _>| joined.unwrap_or_else(|e| Err(io::Error::other(e)));
-    tokio::select! {
-        joined = &mut serving => {
-            let again = async move { signals.next().await }.boxed();
-            return Ended { signal: Signal::None, result: ended(joined), again };
-        }
-        () = signals.next() => {}
-    }
+    serving: Serving,
+    grace: Duration,
+) -> Option<BoxFuture<'static, ()>> {
+    signals.next().await;
     tracing::info!("stopping: answering requests under way");
-    let stopping = handle.stop(true);
-    let mut drained = Box::pin(async {
-        stopping.await;
-        ended(serving.await)
-    });
     tokio::select! {
-        result = &mut drained => {
-            let again = async move { signals.next().await }.boxed();
-            Ended { signal: Signal::Once, result, again }
-        }
-        () = signals.next() => {
-            Ended { signal: Signal::Again, result: Ok(()), again: futures_util::future::ready(()).boxed() }
-        }
+        () = serving.stop(grace) => Some(async move { signals.next().await }.boxed()),
+        () = signals.next() => None,
     }
 }

@@ -320,10 +320,6 @@ pub fn may_hold(month: Month, after: Option<Micros>, before: Option<Micros>) -> 
 
 impl Actor for Catalog {
     type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Context<Self>) {
-        ctx.set_mailbox_capacity(self.shared.limits.mailbox);
-    }
 }
 
 impl Handler<Months> for Catalog {

@@ -15,7 +15,9 @@ pub mod partition;
 pub mod registry;
 mod shared;
 pub mod supervisor;
+mod threads;
 pub mod usage;
 
 pub use error::StoreError;
 pub use shared::{Limits, Shared, Unreadable};
+pub use threads::Threads;

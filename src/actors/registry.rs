@@ -4,11 +4,12 @@
 //! Bounded by what is resident.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::Hash;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use actix::Addr;
+use ahash::RandomState;
 
 use super::catalog::Catalog;
 use super::partition::Partition;
@@ -35,7 +36,6 @@ pub struct Stats {
 }
 
 /// A running partition.
-#[derive(Clone)]
 pub struct Slot {
     /// Which.
     pub key: PartitionKey,
@@ -59,12 +59,12 @@ impl TableEntry {
     }
 }
 
-type Shards<K, V> = Vec<RwLock<HashMap<K, V>>>;
+type Shards<K, V> = Vec<RwLock<HashMap<K, V, RandomState>>>;
 
 /// Addresses and generations.
 pub struct Registry {
     hasher: RandomState,
-    partitions: Shards<PartitionKey, Slot>,
+    partitions: Shards<PartitionKey, Arc<Slot>>,
     catalogs: Shards<(UserId, Table), Addr<Catalog>>,
     tables: Shards<(UserId, Table), Arc<TableEntry>>,
     usages: Shards<UserId, Arc<Usage>>,
@@ -95,7 +95,7 @@ impl Registry {
         &self,
         shards: &'a Shards<K, V>,
         key: &K,
-    ) -> &'a RwLock<HashMap<K, V>> {
+    ) -> &'a RwLock<HashMap<K, V, RandomState>> {
         #[allow(clippy::cast_possible_truncation, reason = "only the low bits matter")]
         let index = self.hasher.hash_one(key) as usize % SHARDS;
         #[allow(clippy::indexing_slicing, reason = "there are SHARDS shards")]
@@ -104,12 +104,12 @@ impl Registry {
 
     /// A running partition.
     #[must_use]
-    pub fn partition(&self, key: &PartitionKey) -> Option<Slot> {
+    pub fn partition(&self, key: &PartitionKey) -> Option<Arc<Slot>> {
         read(self.shard(&self.partitions, key)).get(key).filter(|s| s.addr.connected()).cloned()
     }
 
     /// Enters a partition.
-    pub fn enter(&self, slot: Slot) {
+    pub fn enter(&self, slot: Arc<Slot>) {
         write(self.shard(&self.partitions, &slot.key)).insert(slot.key.clone(), slot);
     }
 
@@ -123,16 +123,16 @@ impl Registry {
 
     /// All running partitions.
     #[must_use]
-    pub fn all(&self) -> Vec<Slot> {
+    pub fn all(&self) -> Vec<Arc<Slot>> {
         self.partitions.iter().flat_map(|s| read(s).values().cloned().collect::<Vec<_>>()).collect()
     }
 
     /// The running partitions of a user, or of one of his tables.
     #[must_use]
-    pub fn of_user(&self, user: &UserId, table: Option<Table>) -> Vec<Slot> {
+    pub fn of_user(&self, user: &UserId, table: Option<Table>) -> Vec<Arc<Slot>> {
         let mine =
             |key: &PartitionKey| key.user() == user && table.is_none_or(|t| t == key.table());
-        let of = |s: &RwLock<HashMap<PartitionKey, Slot>>| {
+        let of = |s: &RwLock<HashMap<PartitionKey, Arc<Slot>, RandomState>>| {
             read(s).values().filter(|slot| mine(&slot.key)).cloned().collect::<Vec<_>>()
         };
         self.partitions.iter().flat_map(of).collect()
@@ -160,7 +160,7 @@ impl Registry {
     /// The catalogs that run.
     #[must_use]
     pub fn catalogs(&self) -> Vec<((UserId, Table), Addr<Catalog>)> {
-        let of = |s: &RwLock<HashMap<_, Addr<Catalog>>>| {
+        let of = |s: &RwLock<HashMap<_, Addr<Catalog>, RandomState>>| {
             read(s)
                 .iter()
                 .map(|(k, a): (&(UserId, Table), _)| (k.clone(), a.clone()))
@@ -220,7 +220,7 @@ impl Registry {
 }
 
 fn shards<K, V>() -> Shards<K, V> {
-    (0..SHARDS).map(|_| RwLock::new(HashMap::new())).collect()
+    (0..SHARDS).map(|_| RwLock::default()).collect()
 }
 
 // A panic while one of these locks was held leaves a whole map behind: each change is one call.

@@ -33,8 +33,6 @@ pub struct Limits {
     pub resident_partitions: usize,
     /// Bytes the listing cache may hold.
     pub cache_bytes: usize,
-    /// Threads that actors run on.
-    pub arbiters: usize,
     /// Bytes of the records on a page of a list.
     pub page_bytes: usize,
     /// How much each user may have.

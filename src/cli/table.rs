@@ -301,7 +301,7 @@ settings! {
     MAILBOX: CountRule = "mailbox", Limits, Store, "COUNT", "1024", count(1, 1_000_000),
         "Requests that may wait for one partition; more are answered with 503";
     ARBITERS: CountRule = "arbiters", Limits, Store, "COUNT", "0", count(0, 1_024),
-        "Threads that run partitions; 0 means one for two cores";
+        "Threads that run partitions; 0 means those of the HTTP workers";
 
     LOG_FORMAT: LogFormatRule = "log-format", Logging, Store, "FORMAT", "text", LogFormatRule,
         "How log lines are written";

@@ -114,7 +114,7 @@ impl<'a> Body<'a> {
                 e.column()
             ))
         })?;
-        let mut names = HashSet::with_capacity(fields.0.len());
+        let mut names = Names::with_capacity(fields.0.len());
         for (name, _) in &fields.0 {
             if name.contains('\0') {
                 return Err(InputError {
@@ -166,6 +166,37 @@ impl<'a> Body<'a> {
             patch.set_written(index, |out| write_extra(&extra, limit, out))?;
         }
         Ok(patch)
+    }
+}
+
+/// Names seen so far. A body usually has so few that looking at each is quicker than hashing.
+enum Names<'n> {
+    Few(Vec<&'n str>),
+    Many(HashSet<&'n str>),
+}
+
+impl<'n> Names<'n> {
+    /// Most names that are looked at one by one.
+    const FEW: usize = 40;
+
+    fn with_capacity(count: usize) -> Self {
+        if count <= Self::FEW {
+            Self::Few(Vec::with_capacity(count))
+        } else {
+            Self::Many(HashSet::with_capacity(count))
+        }
+    }
+
+    /// Notes a name; `false` where it was noted before.
+    fn insert(&mut self, name: &'n str) -> bool {
+        match self {
+            Self::Few(names) => {
+                let fresh = !names.contains(&name);
+                names.push(name);
+                fresh
+            }
+            Self::Many(names) => names.insert(name),
+        }
     }
 }
 
@@ -246,8 +277,10 @@ fn set_value(
             if let Some(rule) = rule {
                 return Err(InputError::invalid(name, rule));
             }
-            if shape == JsonShape::Array {
-                check_count(name, elements(value.get()), patch.limits().list)?;
+            let most = patch.limits().list;
+            // Each element takes a byte at least, and a comma before the next.
+            if shape == JsonShape::Array && value.get().len() / 2 > most {
+                check_count(name, elements(value.get()), most)?;
             }
             patch.set_written(index, |out| write_compact(name, value, out))?;
         }

@@ -68,6 +68,9 @@ impl InputLimits {
     /// # Errors
     /// [`Exceeded`] at the first place that is too deep or one value too many.
     pub fn scan<'a>(&self, body: &'a [u8]) -> Result<(), Exceeded<'a>> {
+        if self.surely_holds(body) {
+            return Ok(());
+        }
         let (mut at, mut depth, mut nodes, mut fresh) = (0, 0_usize, 1_usize, false);
         // At the top level, the string before a nested value is the value's name.
         let mut string: &[u8] = &[];
@@ -110,17 +113,24 @@ impl InputLimits {
         }
         Ok(())
     }
+
+    /// Whether a body is within the limits however its bytes are arranged, as nearly all are: it
+    /// has no more bytes than values are allowed, and no more opening brackets than levels.
+    fn surely_holds(&self, body: &[u8]) -> bool {
+        let count = |bracket| memchr::memchr_iter(bracket, body).count();
+        body.len() <= self.nodes && count(b'{') + count(b'[') <= self.depth
+    }
 }
 
 /// The index after the closing quote of the string that begins at `at`, or the end.
 fn end_of_string(body: &[u8], mut at: usize) -> usize {
     loop {
-        match body.get(at) {
-            None => return at,
-            Some(b'"') => return at + 1,
-            Some(b'\\') => at += 2,
-            Some(_) => at += 1,
+        let rest = body.get(at..).unwrap_or_default();
+        let Some(found) = memchr::memchr2(b'"', b'\\', rest) else { return body.len().max(at) };
+        if rest.get(found) == Some(&b'"') {
+            return at + found + 1;
         }
+        at += found + 2;
     }
 }
 

@@ -27,9 +27,11 @@ mod tls;
 mod tokens;
 mod trail;
 mod users;
+mod workers;
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use params::{Params, segment};
 pub use server::{Bound, bind};
 pub use state::{Access, AppState, Bounds};
 pub use tls::{Certificates, TlsError};
+pub use workers::Serving;

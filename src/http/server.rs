@@ -6,13 +6,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix::ArbiterHandle;
 use actix_cors::Cors;
 use actix_http::{HttpService, Protocol};
 use actix_service::{
     IntoServiceFactory, ServiceFactory, ServiceFactoryExt, fn_service, map_config,
 };
 use actix_web::body::BoxBody;
-use actix_web::dev::{AppConfig, Server, ServerHandle, ServiceRequest, ServiceResponse};
+use actix_web::dev::{AppConfig, ServiceRequest, ServiceResponse};
 use actix_web::http::header::{
     AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderName, IF_MATCH, RETRY_AFTER, WWW_AUTHENTICATE,
 };
@@ -29,6 +30,7 @@ use super::refusal::{Refusal, Refusals};
 use super::routes;
 use super::state::AppState;
 use super::tls::Certificates;
+use super::workers::{Serving, Stopping};
 use crate::auth::Worker;
 use crate::cli::HttpSettings;
 use crate::env::Clock;
@@ -41,16 +43,14 @@ const DISCONNECT: Duration = Duration::from_secs(5);
 
 /// A server that listens.
 pub struct Bound {
-    /// Runs it.
-    pub server: Server,
-    /// Stops it.
-    pub handle: ServerHandle,
+    /// What serves, and ends it.
+    pub serving: Serving,
     /// Where it listens: the real port where 0 was asked for.
     pub address: SocketAddr,
 }
 
-/// Binds and starts to listen. Requests are answered once `server` is polled. With `certificates`
-/// it speaks HTTPS, and HTTP/2 where a client does, else HTTP/1.
+/// Binds, listens and serves on `threads`. With `certificates` it speaks HTTPS, and HTTP/2 where a
+/// client does, else HTTP/1.
 ///
 /// # Errors
 /// Whatever binding says.
@@ -59,11 +59,10 @@ pub fn bind(
     state: AppState,
     clock: Arc<dyn Clock>,
     certificates: Option<&Certificates>,
+    threads: &[ArbiterHandle],
 ) -> io::Result<Bound> {
     let listener = TcpListener::bind(settings.listen)?;
     let address = listener.local_addr()?;
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let workers = if settings.workers == 0 { cores } else { settings.workers };
     let door = Door {
         admission: Arc::clone(&state.bounds.admission),
         goodbyes: Arc::new(Semaphore::new(MOST_GOODBYES)),
@@ -76,46 +75,34 @@ pub fn bind(
         },
         tls: certificates.map(Certificates::acceptor),
     };
-    let builder = Server::build();
-    let stopping = builder.graceful_shutdown_signal();
     let (keep_alive, data) = (settings.keep_alive, Data::new(state));
-    let server = builder
-        .workers(workers)
-        // The door counts over all workers; this only keeps one worker from running away.
-        .max_concurrent_connections(settings.max_connections.saturating_add(MOST_GOODBYES))
-        .shutdown_timeout(settings.drain_timeout.as_secs())
-        .disable_signals()
-        .listen("http", listener, move || {
-            let (door, stopping) = (door.clone(), stopping.clone());
-            let http = HttpService::build()
-                .keep_alive(keep_alive)
-                // The guard keeps this time, on every request and not the first alone.
-                .client_request_timeout(Duration::ZERO)
-                .client_disconnect_timeout(DISCONNECT)
-                .local_addr(address)
-                .graceful_shutdown_signal(move || {
-                    let stopping = stopping.clone();
-                    async move { stopping.notified().await }
-                })
-                .on_connect_ext({
-                    let pace = door.pace.clone();
-                    move |guarded: &Guarded, extensions| {
-                        extensions.insert(Rc::new(Connected {
-                            conduct: guarded.conduct(),
-                            pace: pace.clone(),
-                            tls: guarded.is_tls(),
-                        }));
-                    }
-                })
-                .finish(map_config(app(&data), |()| AppConfig::default()));
-            fn_service(move |stream: TcpStream| {
-                let door = door.clone();
-                async move { door.open(stream).await }
+    let make = move |stopping: Stopping| {
+        let door = door.clone();
+        let http = HttpService::build()
+            .keep_alive(keep_alive)
+            // The guard keeps this time, on every request and not the first alone.
+            .client_request_timeout(Duration::ZERO)
+            .client_disconnect_timeout(DISCONNECT)
+            .local_addr(address)
+            .graceful_shutdown_signal(move || stopping.clone().begun())
+            .on_connect_ext({
+                let pace = door.pace.clone();
+                move |guarded: &Guarded, extensions| {
+                    extensions.insert(Rc::new(Connected {
+                        conduct: guarded.conduct(),
+                        pace: pace.clone(),
+                        tls: guarded.is_tls(),
+                    }));
+                }
             })
-            .and_then(http.map_err(drop))
-        })?
-        .run();
-    Ok(Bound { handle: server.handle(), server, address })
+            .finish(map_config(app(&data), |()| AppConfig::default()));
+        fn_service(move |stream: TcpStream| {
+            let door = door.clone();
+            async move { door.open(stream).await }
+        })
+        .and_then(http.map_err(drop))
+    };
+    Ok(Bound { serving: Serving::start(listener, threads, make)?, address })
 }
 
 type AppRequest = actix_http::Request;

@@ -12,10 +12,10 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::{Store, StoreError};
+use crate::actors::Shared;
 use crate::actors::catalog::Stop;
 use crate::actors::messages::Work;
 use crate::actors::supervisor::Fence;
-use crate::actors::{Shared, registry};
 use crate::audit::{Actor, AuditError, Event};
 use crate::domain::{Table, UserId};
 use crate::log::Lsn;
@@ -128,9 +128,9 @@ impl Store {
                 self.shared.registry.leave_catalog(&(of, table), &catalog);
             }
         }
-        for registry::Slot { addr, .. } in self.shared.registry.of_user(user, None) {
+        for slot in self.shared.registry.of_user(user, None) {
             let (reply, closed) = oneshot::channel();
-            if addr.send(Work::Close { reply }).await.is_ok() {
+            if slot.addr.send(Work::Close { reply }).await.is_ok() {
                 // Without an answer it stopped by itself, which serves as well.
                 let _ = closed.await;
             }

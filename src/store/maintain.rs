@@ -1,5 +1,6 @@
 //! Checkpoints on demand, readiness, the end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -69,7 +70,7 @@ impl Store {
 
     async fn checkpoint_all(
         &self,
-        slots: Vec<Slot>,
+        slots: Vec<Arc<Slot>>,
         adopt: bool,
         saved: &mut u64,
         failed: &mut Option<StoreError>,

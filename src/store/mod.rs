@@ -39,10 +39,10 @@ pub use list::{ListRequest, Page};
 pub use maintain::Readiness;
 pub use summary::Summary;
 
-use crate::actors::Shared;
 use crate::actors::idempotency::Idempotency;
 use crate::actors::listing_cache::ListingCache;
 use crate::actors::supervisor::{Door, Supervisor};
+use crate::actors::{Shared, Threads};
 use crate::audit::Audit;
 use crate::crypto;
 use crate::domain::{Row, UserId};
@@ -64,11 +64,11 @@ pub struct Store {
 }
 
 impl Store {
-    /// Starts the actors over `shared`. Erasures are noted in `audit`. Called on an actix system's
-    /// thread.
+    /// Starts the actors over `shared`, partitions and catalogs on `threads`. Erasures are noted in
+    /// `audit`. Called on an actix system's thread.
     #[must_use]
-    pub fn start(shared: Arc<Shared>, audit: Audit) -> Self {
-        let supervisor = Supervisor::new(Arc::clone(&shared)).start();
+    pub fn start(shared: Arc<Shared>, audit: Audit, threads: Threads) -> Self {
+        let supervisor = Supervisor::new(Arc::clone(&shared), threads).start();
         let door = Door::new(Arc::clone(&shared), supervisor.clone());
         let cache_counts = Arc::new(CacheCounts::default());
         let cache = ListingCache::new(shared.limits.cache_bytes, Arc::clone(&cache_counts)).start();

@@ -259,7 +259,7 @@ async fn what_clients_send_makes_no_log_line() {
         server.raw(b"GET /\x1b[31mFORGED HTTP/1.1\r\nConnection: close\r\n\r\n").await;
         server.checkpoint().await;
         let said = server.said();
-        assert!(said.lines().count() > 20, "trace lines");
+        assert!(said.lines().count() > 5, "trace lines: {said}");
         for line in said.lines() {
             if format == "json" {
                 serde_json::from_str::<serde_json::Value>(line)

@@ -362,7 +362,6 @@ impl Actor for Partition {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        ctx.set_mailbox_capacity(self.shared.limits.mailbox);
         self.start_loading(ctx);
     }
 }

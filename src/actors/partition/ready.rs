@@ -2,15 +2,16 @@
 //! to the log. It does not wait for the log: whoever asked is answered from the log's own thread
 //! when the change is durable.
 
+mod learning;
+
 use std::collections::HashSet;
-use std::future::Future;
 use std::sync::Arc;
 
 use super::ack::Ack;
 use super::checkpoint::{Plan, Published};
-use super::file::{BaseFile, LegacyFile, blocking};
+use super::file::{BaseFile, LegacyFile};
 use super::holdings::Holdings;
-use super::load::{LoadError, Loaded, read_changes};
+use super::load::Loaded;
 use super::overlay::Overlay;
 use super::rows::{Lookup, Need, Rows};
 use super::scan::Progress;
@@ -20,7 +21,7 @@ use crate::actors::messages::{
 use crate::actors::registry::TableEntry;
 use crate::actors::{Shared, StoreError, idempotency};
 use crate::domain::{Micros, PartitionKey, RecordId, Row, Table};
-use crate::log::payload::{Op, OpRef, encode};
+use crate::log::payload::{OpRef, encode};
 use crate::log::{Lsn, ReadPoint, Stream};
 
 /// Share of all resident bytes that one partition's loaded row groups may take.
@@ -356,13 +357,15 @@ impl Ready {
             (Some(remembered), Some(_)) => encode(&[op, OpRef::Put(remembered)], &mut self.payload),
             _ => encode(&[op], &mut self.payload),
         }
-        let mut streams = vec![&self.stream];
-        streams.extend(ledger.as_ref());
+        let streams: &[&Stream] = match &ledger {
+            Some(ledger) => &[&self.stream, ledger],
+            None => &[&self.stream],
+        };
         let created = written.created;
         let deleted = row.is_none();
         let ack = Ack { written, reply };
         // A refusal was told to the writer by the log itself, and nothing was changed.
-        if let Ok(lsn) = self.shared.log.append(self.epoch, &streams, &self.payload, ack) {
+        if let Ok(lsn) = self.shared.log.append(self.epoch, streams, &self.payload, ack) {
             self.last_lsn = lsn;
             if row.as_ref().is_some_and(|row| self.rows.is_astray(row)) {
                 self.foreign_ids += 1;
@@ -382,46 +385,11 @@ impl Ready {
         Step::Done
     }
 
-    /// Takes a row that another partition logged under `lsn`.
-    fn learn(&mut self, row: Arc<Row>, lsn: Lsn) {
-        // A checkpoint or a load may have read it from the log already.
-        if self.file_lsn() < lsn && self.learned.insert(lsn) {
-            self.rows.apply(&row.id.clone(), Some(row), lsn.get());
-            self.foreign_ids += 1;
-            self.last_lsn = self.last_lsn.max(lsn);
-        }
-    }
-
     fn file_lsn(&self) -> Lsn {
         let footer = self.file.as_ref().and_then(|f| f.view.footer());
         Lsn::new(
             footer.filter(|f| f.log_id == self.shared.log.log_id()).map_or(0, |f| f.applied_lsn),
         )
-    }
-
-    /// Reads from the log what others logged for this partition and did not tell yet.
-    pub fn catch_up(&self) -> impl Future<Output = Result<Vec<(Lsn, Op)>, LoadError>> + use<> {
-        let (log, key, learned) = (self.shared.log.clone(), self.key.clone(), self.learned.clone());
-        let epoch = self.epoch;
-        async move {
-            let mut missing = log.unpublished(&key);
-            missing.retain(|at| !learned.contains(&at.lsn()));
-            if let Some(last) = missing.last() {
-                let point = ReadPoint { epoch, lsn: last.lsn() };
-                log.visible_through(point).await.map_err(|e| LoadError::Io(e.to_string()))?;
-            }
-            blocking(move || read_changes(&log, &key, &missing)).await
-        }
-    }
-
-    /// Takes what [`Ready::catch_up`] read.
-    pub fn learn_all(&mut self, changes: Vec<(Lsn, Op)>) {
-        for (lsn, op) in changes {
-            match op {
-                Op::Put(row) => self.learn(Arc::new(row), lsn),
-                Op::Delete(id) => self.rows.apply(&id, None, lsn.get()),
-            }
-        }
     }
 
     /// Sets the unsaved changes aside and says what the checkpoint must write.

@@ -29,7 +29,7 @@ pub async fn run(shared: Arc<Shared>, door: Door) {
         let status = shared.log.status();
         let hurry = status.bytes > status.max_bytes * HURRY.0 / HURRY.1;
         let slots = shared.registry.all();
-        let unsaved: Vec<Unsaved> = slots.iter().map(view).collect();
+        let unsaved: Vec<Unsaved> = slots.iter().map(|slot| view(slot)).collect();
         let due = policy::due(shared.millis(), &unsaved, &shared.limits, hurry);
         let idle = due.is_empty();
         for index in due {

@@ -37,7 +37,7 @@ impl Door {
     ///
     /// # Errors
     /// Whatever keeps it from starting.
-    pub async fn open(&self, key: &PartitionKey) -> Result<Slot, StoreError> {
+    pub async fn open(&self, key: &PartitionKey) -> Result<Arc<Slot>, StoreError> {
         if let Some(slot) = self.shared.registry.partition(key) {
             return Ok(slot);
         }

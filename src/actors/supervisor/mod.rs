@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use actix::{Actor, Addr, Arbiter, ArbiterHandle, AsyncContext, Context, Handler, Message};
+use actix::{Actor, Addr, ArbiterHandle, AsyncContext, Context, Handler, Message};
 use tokio::sync::oneshot;
 
 pub use door::Door;
@@ -22,7 +22,8 @@ use super::catalog::{Catalog, MonthOpened, Stop};
 use super::messages::Work;
 use super::partition::{Exit, Exited, Partition};
 use super::registry::{Slot, Stats};
-use super::{Shared, StoreError};
+use super::threads::start_on;
+use super::{Shared, StoreError, Threads};
 use crate::domain::{PartitionKey, Table, UserId};
 
 /// How often residency is looked at.
@@ -39,7 +40,7 @@ pub struct Open {
     /// Which.
     pub key: PartitionKey,
     /// Where the answer goes.
-    pub reply: oneshot::Sender<Result<Slot, StoreError>>,
+    pub reply: oneshot::Sender<Result<Arc<Slot>, StoreError>>,
 }
 
 /// Asks for a catalog's address.
@@ -73,7 +74,8 @@ pub struct Drain;
 /// The actor.
 pub struct Supervisor {
     shared: Arc<Shared>,
-    arbiters: Vec<Arbiter>,
+    /// Kept running for the actors on them.
+    _threads: Threads,
     handles: Vec<ArbiterHandle>,
     next: usize,
     backoff: HashMap<PartitionKey, Backoff>,
@@ -82,16 +84,13 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// A supervisor with threads of its own for the actors it starts.
+    /// A supervisor whose actors run on `threads`.
     #[must_use]
-    pub fn new(shared: Arc<Shared>) -> Self {
-        let arbiters: Vec<Arbiter> =
-            (0..shared.limits.arbiters.max(1)).map(|_| Arbiter::new()).collect();
-        let handles = arbiters.iter().map(Arbiter::handle).collect();
+    pub fn new(shared: Arc<Shared>, threads: Threads) -> Self {
         Self {
             shared,
-            arbiters,
-            handles,
+            handles: threads.handles(),
+            _threads: threads,
             next: 0,
             backoff: HashMap::new(),
             fenced: HashSet::new(),
@@ -104,7 +103,11 @@ impl Supervisor {
         self.handles.get(self.next % self.handles.len().max(1)).cloned()
     }
 
-    fn open(&mut self, key: PartitionKey, ctx: &mut Context<Self>) -> Result<Slot, StoreError> {
+    fn open(
+        &mut self,
+        key: PartitionKey,
+        ctx: &mut Context<Self>,
+    ) -> Result<Arc<Slot>, StoreError> {
         if let Some(slot) = self.shared.registry.partition(&key) {
             return Ok(slot);
         }
@@ -132,11 +135,11 @@ impl Supervisor {
         let (shared, supervisor) = (Arc::clone(&self.shared), ctx.address().recipient());
         let door = Door::new(Arc::clone(&self.shared), ctx.address());
         let (of, its) = (key.clone(), Arc::clone(&stats));
-        let addr = Partition::start_in_arbiter(&thread, move |_| {
+        let addr = start_on(&thread, self.shared.limits.mailbox, move || {
             Partition::new(shared, of, its, opens, door, supervisor)
         });
-        let slot = Slot { key, addr, stats };
-        self.shared.registry.enter(slot.clone());
+        let slot = Arc::new(Slot { key, addr, stats });
+        self.shared.registry.enter(Arc::clone(&slot));
         // Loading begins now, so that whatever is logged from here on finds the partition.
         let _ = entered.send(());
         Ok(slot)
@@ -161,8 +164,9 @@ impl Supervisor {
         let thread = self.thread().ok_or(StoreError::Internal)?;
         let door = Door::new(Arc::clone(&self.shared), ctx.address());
         let (shared, user) = (Arc::clone(&self.shared), key.0.clone());
-        let addr =
-            Catalog::start_in_arbiter(&thread, move |_| Catalog::new(shared, door, user, table));
+        let addr = start_on(&thread, self.shared.limits.mailbox, move || {
+            Catalog::new(shared, door, user, table)
+        });
         self.shared.registry.enter_catalog(key, addr.clone());
         Ok(addr)
     }
@@ -204,12 +208,6 @@ impl Actor for Supervisor {
         ctx.run_interval(TICK, |act, _| act.tick());
         let door = Door::new(Arc::clone(&self.shared), ctx.address());
         actix::spawn(checkpointer::run(Arc::clone(&self.shared), door));
-    }
-
-    fn stopped(&mut self, _: &mut Context<Self>) {
-        for arbiter in &self.arbiters {
-            arbiter.stop();
-        }
     }
 }
 

@@ -91,7 +91,6 @@ mod tests {
             resident_bytes: 250_000,
             resident_partitions: 10,
             cache_bytes: 0,
-            arbiters: 1,
         }
     }
 
