@@ -3,8 +3,9 @@
 //!
 //! Two kinds of lines. What somebody did ([`Audit::record`]: tokens, keys, credentials read, users
 //! erased) is on disk when the call returns. What somebody was refused ([`Audit::denied`]) never
-//! holds a request up: it is written within a second, so many lines a second at most; the rest is
-//! counted in a line of its own, so that a flood neither fills the disk nor hides the rest.
+//! holds a request up: it is written within a second, so many lines a second and user at most; the
+//! rest is counted, each of them, in a line of its own. So a flood neither fills the disk nor hides
+//! what somebody else was refused.
 //!
 //! `event` says what is in a line, `trail` keeps the files, `writer` is the one task that appends
 //! for this process, `budget` bounds refusals, `page` reads back, newest first. No line holds a
@@ -16,9 +17,10 @@ mod page;
 mod trail;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
@@ -32,6 +34,8 @@ use writer::Work;
 
 /// Lines that may wait for the writer.
 const QUEUE: usize = 1024;
+/// Places in the queue that refusals of callers that are not known may not take.
+const KEPT_FOR_USERS: usize = QUEUE / 2;
 
 /// Why a line was not kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -55,6 +59,20 @@ pub struct Counts {
     pub failed: AtomicU64,
 }
 
+/// Refusals that found the queue full, by error code: the writer counts them with the others.
+#[derive(Clone, Default)]
+struct Overflow(Arc<Mutex<BTreeMap<&'static str, u64>>>);
+
+impl Overflow {
+    fn add(&self, code: &'static str) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(code).or_default() += 1;
+    }
+
+    fn take(&self) -> BTreeMap<&'static str, u64> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 /// The trail of a running process. Cheap to clone.
 #[derive(Clone)]
 pub struct Audit {
@@ -62,6 +80,7 @@ pub struct Audit {
     trail: Arc<Trail>,
     queue: mpsc::Sender<Work>,
     counts: Arc<Counts>,
+    overflow: Overflow,
 }
 
 impl Audit {
@@ -72,10 +91,10 @@ impl Audit {
         let (queue, work) = mpsc::channel(QUEUE);
         let trail = Arc::new(Trail::new(Arc::clone(&env.fs), root, Some(bounds)));
         let counts = Arc::<Counts>::default();
-        let writer =
-            writer::Writer::new(Arc::clone(&trail), Arc::clone(&env.clock), Arc::clone(&counts));
-        actix_rt::spawn(writer.run(work));
-        Self { env: env.clone(), trail, queue, counts }
+        let overflow = Overflow::default();
+        let (clock, its) = (Arc::clone(&env.clock), (Arc::clone(&counts), overflow.clone()));
+        actix_rt::spawn(writer::Writer::new(Arc::clone(&trail), clock, its).run(work));
+        Self { env: env.clone(), trail, queue, counts, overflow }
     }
 
     /// Notes what somebody did. On return the line survives power loss.
@@ -108,9 +127,12 @@ impl Audit {
     /// Notes a refused request. Never waits; where too much is waiting already it is counted only.
     pub fn denied(&self, denied: Denied) {
         self.counts.denied.fetch_add(1, Ordering::Relaxed);
-        let at = self.env.clock.now();
-        if self.queue.try_send(Work::Denied { denied: Box::new(denied), at }).is_err() {
+        let (at, code) = (self.env.clock.now(), denied.code);
+        let room = denied.by.user.is_some() || self.queue.capacity() > KEPT_FOR_USERS;
+        let work = || Work::Denied { denied: Box::new(denied), at };
+        if !(room && self.queue.try_send(work()).is_ok()) {
             self.counts.not_listed.fetch_add(1, Ordering::Relaxed);
+            self.overflow.add(code);
         }
     }
 

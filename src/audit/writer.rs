@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::budget::Budget;
-use super::{AuditError, Counts, Denied, Event, Trail};
+use super::{AuditError, Counts, Denied, Event, Overflow, Trail};
 use crate::domain::Micros;
 use crate::env::Clock;
 
@@ -48,6 +48,7 @@ pub struct Writer {
     trail: Arc<Trail>,
     clock: Arc<dyn Clock>,
     counts: Arc<Counts>,
+    overflow: Overflow,
     budget: Budget,
     /// Whether lines wait for a sync.
     unsynced: bool,
@@ -56,9 +57,13 @@ pub struct Writer {
 impl Writer {
     /// A writer that has written nothing.
     #[must_use]
-    pub fn new(trail: Arc<Trail>, clock: Arc<dyn Clock>, counts: Arc<Counts>) -> Self {
+    pub fn new(
+        trail: Arc<Trail>,
+        clock: Arc<dyn Clock>,
+        (counts, overflow): (Arc<Counts>, Overflow),
+    ) -> Self {
         let budget = Budget::new(clock.monotonic());
-        Self { trail, clock, counts, budget, unsynced: false }
+        Self { trail, clock, counts, overflow, budget, unsynced: false }
     }
 
     /// Works until it is closed, or nobody can send any more.
@@ -85,6 +90,7 @@ impl Writer {
     async fn batch(&mut self, batch: &mut Vec<Work>, last: bool) -> bool {
         let mut lines = String::new();
         let (mut waiting, mut closing) = (Vec::new(), Vec::new());
+        let mut said = BTreeMap::new();
         let now = self.clock.monotonic();
         for work in batch.drain(..) {
             match work {
@@ -93,21 +99,28 @@ impl Writer {
                     waiting.push(done);
                 }
                 Work::Denied { denied, at } => {
-                    if self.budget.takes(denied.code, at, now) {
+                    if self.budget.takes(denied.by.user.as_ref(), now) {
                         lines.push_str(&Event::denied(&denied).line(at));
+                        *said.entry(denied.code).or_default() += 1;
                     } else {
                         self.counts.not_listed.fetch_add(1, Ordering::Relaxed);
+                        self.budget.count(denied.code, 1, at, now);
                     }
                 }
                 Work::Close { done } => closing.push(done),
             }
         }
         let ends = last || !closing.is_empty();
+        self.fold_overflow(now);
         if ends && let Some(counts) = self.budget.last() {
             self.say(&mut lines, counts);
         }
         let sync = !waiting.is_empty() || (ends && self.unsynced) || ends && !lines.is_empty();
         let written = self.write(lines, sync).await;
+        if written.is_err() {
+            // They have no line after all; how many they were is said when lines can be written.
+            self.count_all(said, now);
+        }
         for done in waiting {
             // Whoever went away does not ask.
             let _ = done.send(written);
@@ -120,12 +133,29 @@ impl Writer {
 
     async fn tick(&mut self) {
         let mut lines = String::new();
-        if let Some(counts) = self.budget.due(self.clock.monotonic()) {
+        let now = self.clock.monotonic();
+        self.fold_overflow(now);
+        let due = self.budget.due(now);
+        if let Some(counts) = due.clone() {
             self.say(&mut lines, counts);
         }
-        if self.unsynced || !lines.is_empty() {
-            // Counted and logged; there is nobody to tell.
-            let _ = self.write(lines, true).await;
+        if (self.unsynced || !lines.is_empty())
+            && self.write(lines, true).await.is_err()
+            && let Some((_, counts)) = due
+        {
+            self.count_all(counts, now);
+        }
+    }
+
+    fn fold_overflow(&mut self, now: Duration) {
+        let overflow = self.overflow.take();
+        self.count_all(overflow, now);
+    }
+
+    fn count_all(&mut self, counts: BTreeMap<&'static str, u64>, now: Duration) {
+        let at = self.clock.now();
+        for (code, count) in counts {
+            self.budget.count(code, count, at, now);
         }
     }
 
@@ -196,10 +226,14 @@ mod tests {
     async fn what_is_recorded_is_there_at_once_and_a_flood_is_counted() {
         let folder = tempfile::tempdir().expect("folder");
         let audit = Audit::start(&Env::system(), folder.path(), BOUNDS);
-        for _ in 0..500 {
+        for _ in 0..5000 {
             audit.denied(denied("UNAUTHENTICATED"));
         }
         let user = UserId::checked("u").expect("user");
+        for _ in 0..8 {
+            let by = Actor { user: Some(user.clone()), via: Via::Jwt };
+            audit.denied(Denied { by, status: 403, ..denied("SCOPE_MISSING") });
+        }
         let event = Event::token_revoked(&Actor::command(), &user, "0123456789ab");
         audit.record(event).await.expect("kept");
         let newest = lines(&audit)[0].clone();
@@ -215,9 +249,11 @@ mod tests {
         let rest: u64 = rest.filter_map(|l| l["count"].as_u64()).sum();
         let uncounted = audit.counts().not_listed.load(Ordering::Relaxed);
         assert!((60..400).contains(&listed), "{listed}");
+        let named = |l: &&serde_json::Value| l["action"] == "denied" && l["by_user"] == "u";
+        assert_eq!(lines.iter().filter(named).count(), 8, "not hidden by the flood");
         assert_eq!(rest, uncounted);
-        assert_eq!(listed + rest, 500);
-        assert_eq!(audit.counts().denied.load(Ordering::Relaxed), 500);
+        assert_eq!(listed + rest, 5008, "each is listed or counted");
+        assert_eq!(audit.counts().denied.load(Ordering::Relaxed), 5008);
     }
 
     #[actix_rt::test]

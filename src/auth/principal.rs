@@ -87,6 +87,12 @@ impl Principal {
         Ok(user.clone())
     }
 
+    /// The user that all his requests are about: none where he may name others.
+    #[must_use]
+    pub fn only_user(&self) -> Option<&UserId> {
+        self.user.as_ref().filter(|_| !self.scopes.has(Scope::Admin))
+    }
+
     /// As the audit trail names him.
     #[must_use]
     pub fn actor(&self) -> Actor {

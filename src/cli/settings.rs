@@ -57,6 +57,8 @@ pub struct HttpSettings {
     pub min_rate: u64,
     /// Largest request body, in bytes.
     pub max_body: u64,
+    /// Size of all request bodies in memory at once, in bytes.
+    pub max_bodies: u64,
     /// What a body may hold.
     pub input: InputLimits,
     /// Requests a minute and user; 0 for any number.
@@ -147,6 +149,7 @@ impl Settings {
                 write_timeout: resolved.get(&table::WRITE_TIMEOUT)?,
                 min_rate: resolved.get(&table::MIN_RATE)?,
                 max_body: resolved.get(&table::MAX_BODY)?,
+                max_bodies: resolved.get(&table::MAX_BODIES)?,
                 input: input(resolved)?,
                 rate_limit: resolved.get(&table::RATE_LIMIT)?,
                 cors_origins: resolved.get(&table::CORS_ORIGIN)?,

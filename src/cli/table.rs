@@ -277,6 +277,8 @@ settings! {
 
     MAX_BODY: SizeRule = "max-body", Limits, Serve, "SIZE", "1MiB", size(KIB, 8 * MIB),
         "Largest request body; larger ones are answered with 413";
+    MAX_BODIES: SizeRule = "max-bodies", Limits, Serve, "SIZE", "256MiB", size(8 * MIB, 1024 * GIB),
+        "Size of all request bodies in memory at once; more are answered with 503";
     MAX_JSON_DEPTH: CountRule = "max-json-depth", Limits, Serve, "LEVELS", "64", count(1, 64),
         "Levels of nesting in one field of a body";
     MAX_JSON_NODES: CountRule = "max-json-nodes", Limits, Serve, "COUNT", "100000",

@@ -152,6 +152,7 @@ const BAD: &[(&str, &str, &str)] = &[
     ("tls-key", "a\0b", "not understood"),
     ("cors-origin", "*", "`*` would let every page in"),
     ("max-body", "9MiB", "out of range"),
+    ("max-bodies", "7MiB", "out of range"),
     ("max-json-depth", "65", "out of range"),
     ("max-json-nodes", "99", "out of range"),
     ("max-name", "63", "out of range"),

@@ -1,5 +1,7 @@
 //! Request bodies: JSON, within the server's bound, in time.
 
+use std::time::Duration;
+
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use actix_web::web::{Bytes, BytesMut, Payload};
 use actix_web::{HttpMessage, HttpRequest};
@@ -7,23 +9,25 @@ use futures_util::StreamExt;
 
 use super::error::ApiError;
 use super::refusal::Refusal;
+use super::room::Received;
 use super::state::AppState;
 
 /// Reads a JSON body. A missing content type is taken for JSON.
 ///
 /// # Errors
-/// 413, 415, 400 where the client breaks off, 408 where it is too slow.
+/// 413, 415, 400 where the client breaks off, 408 where it is too slow, 503 where too many bodies
+/// are in memory.
 pub async fn read(
     req: &HttpRequest,
     payload: &mut Payload,
     state: &AppState,
-) -> Result<Bytes, ApiError> {
+) -> Result<Received, ApiError> {
     let media = req.content_type();
     if req.headers().contains_key(CONTENT_TYPE) && !is_json(media) {
         return Err(ApiError::new("UNSUPPORTED_MEDIA_TYPE", "Send the body as application/json"));
     }
-    let encoding = req.headers().get(CONTENT_ENCODING).map(HeaderValue::as_bytes);
-    if encoding.is_some_and(|e| !e.eq_ignore_ascii_case(b"identity")) {
+    let mut encodings = req.headers().get_all(CONTENT_ENCODING).map(HeaderValue::as_bytes);
+    if encodings.any(|encoding| !encoding.eq_ignore_ascii_case(b"identity")) {
         return Err(ApiError::new(
             "UNSUPPORTED_MEDIA_TYPE",
             "Send the body without Content-Encoding",
@@ -35,10 +39,15 @@ pub async fn read(
         return Err(too_large(state));
     }
     let reading = async {
+        let mut share = state.bounds.room.share();
         let mut whole: Option<Bytes> = None;
         let mut parts = BytesMut::new();
         while let Some(part) = payload.next().await {
             let part = part.map_err(|_| ApiError::new("MALFORMED_JSON", "The body ended early"))?;
+            if !share.grow(part.len()) {
+                let error = ApiError::new("OVERLOADED", "Too many bodies are being received");
+                return Err(error.retry_after(Duration::from_secs(1)).refusing(Refusal::Bodies));
+            }
             if whole.is_none() && parts.is_empty() {
                 whole = Some(part);
             } else {
@@ -52,7 +61,7 @@ pub async fn read(
                 return Err(too_large(state));
             }
         }
-        Ok(whole.unwrap_or_else(|| parts.freeze()))
+        Ok(Received::new(whole.unwrap_or_else(|| parts.freeze()), share))
     };
     let late = |_| {
         let error = ApiError::new("REQUEST_TIMEOUT", "The body of the request took too long");
@@ -64,8 +73,7 @@ pub async fn read(
 /// The answer to a request that took too long.
 #[must_use]
 pub fn too_slow() -> ApiError {
-    ApiError::new("TIMEOUT", "The request took too long")
-        .retry_after(std::time::Duration::from_secs(1))
+    ApiError::new("TIMEOUT", "The request took too long").retry_after(Duration::from_secs(1))
 }
 
 fn too_large(state: &AppState) -> ApiError {

@@ -14,9 +14,11 @@ use actix_cors::CorsError;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{
-    CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, ORIGIN, TRANSFER_ENCODING,
+    ACCEPT_ENCODING, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN,
+    TRANSFER_ENCODING,
 };
-use actix_web::http::{ConnectionType, Method, Version};
+use actix_web::http::uri::Authority;
+use actix_web::http::{ConnectionType, Method, Uri, Version};
 use actix_web::middleware::Next;
 use actix_web::web::{Bytes, Data};
 use actix_web::{HttpMessage, HttpRequest, ResponseError};
@@ -27,6 +29,7 @@ use super::headers;
 use super::rate::{Standing, WINDOW};
 use super::refusal::Refusal;
 use super::state::AppState;
+use crate::audit::{Actor, Denied, Via};
 use crate::domain::UserId;
 
 /// Requests that one connection may carry at once. HTTP/1 carries one at a time.
@@ -53,9 +56,13 @@ pub struct Connected {
 /// None of its own: a refusal is an answer.
 pub async fn edge(
     state: Data<AppState>,
-    req: ServiceRequest,
+    mut req: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    if req.headers().get_all(ACCEPT_ENCODING).any(takes_no_answer) {
+        // An answer as it is serves better than none (RFC 9110, 12.5.3).
+        req.headers_mut().remove(ACCEPT_ENCODING);
+    }
     let connected = req.conn_data::<Rc<Connected>>().cloned();
     let busy = connected.as_ref().is_some_and(|c| c.conduct.under_way() >= MOST_STREAMS);
     let working = connected.as_ref().map(|c| c.conduct.working());
@@ -64,7 +71,8 @@ pub async fn edge(
     } else if busy {
         let error = ApiError::new("OVERLOADED", "Too many requests at once over one connection");
         Some(error.retry_after(Duration::from_secs(1)).refusing(Refusal::Streams))
-    } else if is_cross_site(req.method(), req.headers(), &state.bounds.origins) {
+    } else if is_cross_site(req.method(), req.headers(), req.uri(), &state.bounds.origins) {
+        note_cross_site(&state, &req);
         let error = ApiError::new(
             "CROSS_SITE",
             "A page of another site may not change anything here unless its origin is named",
@@ -96,6 +104,39 @@ pub async fn edge(
     }
     let Some(connected) = connected else { return Ok(res) };
     Ok(res.map_body(|_, body| Timed::new(body, &connected).boxed()))
+}
+
+/// Whether an `Accept-Encoding` forbids answers as they are and names no coding that the server
+/// has.
+fn takes_no_answer(accepts: &HeaderValue) -> bool {
+    let Ok(accepts) = accepts.to_str() else { return false };
+    let takes = |coding: &str| {
+        let (name, quality) = coding.split_once(';').unwrap_or((coding, ""));
+        let quality = quality.trim().strip_prefix("q=").unwrap_or("1");
+        (name.trim().to_ascii_lowercase(), quality.parse::<f32>().is_ok_and(|q| q > 0.0))
+    };
+    let mut codings = accepts.split(',').map(takes);
+    let forbids = codings.clone().any(|(n, takes)| !takes && (n == "*" || n == "identity"));
+    forbids && !codings.any(|(n, takes)| takes && ["gzip", "zstd", "identity", "*"].contains(&&*n))
+}
+
+/// Notes a refusal in the audit trail. Nobody has looked yet which endpoint it is for, nor who
+/// asks.
+fn note_cross_site(state: &AppState, req: &ServiceRequest) {
+    let method = match *req.method() {
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        _ => "other",
+    };
+    state.audit.denied(Denied {
+        by: Actor { user: None, via: Via::Nothing },
+        status: 403,
+        code: "CROSS_SITE",
+        method,
+        route: "any".to_owned(),
+        peer: req.peer_addr().map(|peer| peer.ip()),
+    });
 }
 
 /// Whether a request says its length in two ways: a proxy before the server may believe the other
@@ -135,13 +176,16 @@ fn with_reason(res: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
 }
 
 /// Counts a request of `user` against the limit on requests a minute, where there is one. Called
-/// where a request's user becomes known, once a request.
+/// where a request's user becomes known; a request counts once.
 ///
 /// # Errors
 /// 429 `RATE_LIMITED`.
 pub fn admit(req: &HttpRequest, user: &UserId) -> Result<(), ApiError> {
     let state = req.app_data::<Data<AppState>>();
     let Some(limiter) = state.and_then(|state| state.bounds.rate.as_ref()) else { return Ok(()) };
+    if req.extensions().contains::<Standing>() {
+        return Ok(());
+    }
     let standing = limiter.take(user);
     req.extensions_mut().insert(standing);
     if !standing.refused {
@@ -165,18 +209,35 @@ fn tell(standing: Standing, headers: &mut HeaderMap) {
     }
 }
 
-/// Whether a browser says that a page of another site asks for a change. Such a page could
-/// otherwise make a visitor's browser write to a server that only the visitor can reach. Other
-/// clients send no `Sec-Fetch-Site`.
-fn is_cross_site(method: &Method, headers: &HeaderMap, origins: &[String]) -> bool {
-    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
-    if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
-        || site != Some(b"cross-site")
-    {
+/// Whether a browser says that a page of another origin asks for a change. Such a page could
+/// otherwise make a visitor's browser write to a server that only the visitor can reach. Browsers
+/// of today say so by `Sec-Fetch-Site`, older ones by `Origin`; other clients send neither.
+fn is_cross_site(method: &Method, headers: &HeaderMap, uri: &Uri, origins: &[String]) -> bool {
+    if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
         return false;
     }
-    let origin = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok());
-    !origin.is_some_and(|origin| origins.iter().any(|known| known == origin))
+    let origin = headers.get(ORIGIN);
+    let named = origin.and_then(|origin| origin.to_str().ok());
+    if named.is_some_and(|origin| origins.iter().any(|known| known == origin)) {
+        return false;
+    }
+    match headers.get("sec-fetch-site").map(HeaderValue::as_bytes) {
+        Some(site) => !matches!(site, b"same-origin" | b"none"),
+        None => origin.is_some() && !named.is_some_and(|origin| is_of(host(headers, uri), origin)),
+    }
+}
+
+/// The host and port a request is for: HTTP/2 has it in the address.
+fn host<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Option<&'a str> {
+    let header = headers.get(HOST).and_then(|host| host.to_str().ok());
+    header.or_else(|| uri.authority().map(Authority::as_str))
+}
+
+/// Whether an origin is that of a page which this server sent itself. `localhost` and the address
+/// it stands for are two.
+fn is_of(host: Option<&str>, origin: &str) -> bool {
+    let authority = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+    authority.zip(host).is_some_and(|(authority, host)| authority.eq_ignore_ascii_case(host))
 }
 
 /// The body of an HTTP/2 answer, which must have been read in time.
@@ -223,7 +284,9 @@ mod tests {
                 headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
             }
         }
-        is_cross_site(method, &headers, &["https://app.example.com".to_owned()])
+        headers.insert(HOST, HeaderValue::from_static("store.local:8080"));
+        let origins = ["https://app.example.com".to_owned()];
+        is_cross_site(method, &headers, &Uri::from_static("/api/audiences"), &origins)
     }
 
     #[test]
@@ -233,9 +296,33 @@ mod tests {
         assert!(asks(&Method::PUT, Some("cross-site"), Some("https://app.example.com.evil")));
         assert!(!asks(&Method::POST, Some("cross-site"), Some("https://app.example.com")));
         assert!(!asks(&Method::GET, Some("cross-site"), Some("https://evil.example")));
-        assert!(!asks(&Method::POST, Some("same-origin"), Some("http://localhost:3000")));
-        assert!(!asks(&Method::POST, Some("same-site"), None));
-        assert!(!asks(&Method::POST, None, Some("https://evil.example")), "no browser of today");
+        assert!(!asks(&Method::POST, Some("same-origin"), Some("http://store.local:8080")));
+        assert!(!asks(&Method::POST, Some("none"), None), "typed into the address bar");
+        assert!(asks(&Method::POST, Some("same-site"), None));
+        assert!(asks(&Method::POST, Some("same-site"), Some("http://store.local:3000")));
+        assert!(asks(&Method::POST, None, Some("https://evil.example")), "an older browser");
+        assert!(asks(&Method::POST, None, Some("null")));
+        assert!(!asks(&Method::POST, None, Some("http://store.local:8080")));
+        assert!(!asks(&Method::POST, None, Some("https://app.example.com")));
+        assert!(!asks(&Method::POST, None, None), "no browser");
+    }
+
+    #[test]
+    fn only_who_takes_no_answer_at_all_has_no_say_in_its_coding() {
+        for (accepts, none) in [
+            ("gzip, deflate, br, zstd", false),
+            ("identity;q=0, gzip", false),
+            ("*;q=0, identity", false),
+            ("identity; q=0, *;q=0.5", false),
+            ("gzip;q=0", false),
+            ("", false),
+            ("*;q=0", true),
+            ("identity;q=0", true),
+            ("br;q=1, *; q=0.0", true),
+            ("gzip;q=0, IDENTITY;q=0", true),
+        ] {
+            assert_eq!(takes_no_answer(&HeaderValue::from_static(accepts)), none, "{accepts}");
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ use actix_web::web::Data;
 use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, HttpResponse};
 use futures_util::future::LocalBoxFuture;
 
+use super::edge;
 use super::error::ApiError;
 use super::routes::{Does, Endpoint};
 use super::state::AppState;
@@ -179,6 +180,10 @@ async fn admit(
         ApiError::from(refusal)
     })?;
     *who = Who::Known(Arc::clone(&principal));
+    if let Some(user) = principal.only_user() {
+        // Before anything is read or looked at: what is refused counts too.
+        edge::admit(req.request(), user)?;
+    }
     principal.require(needs)?;
     Ok(principal)
 }

@@ -20,6 +20,7 @@ mod params;
 mod rate;
 mod records;
 mod refusal;
+mod room;
 pub mod routes;
 mod server;
 mod state;

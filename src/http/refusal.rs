@@ -14,6 +14,8 @@ use crate::domain::limits::Limit;
 pub enum Refusal {
     /// The body is larger than `--max-body`.
     Body,
+    /// The bodies being received are larger than `--max-bodies` together.
+    Bodies,
     /// A field nests deeper than `--max-json-depth`.
     JsonDepth,
     /// The body holds more values than `--max-json-nodes`.
@@ -56,8 +58,9 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason and its label, in the order of the enum.
-    pub const ALL: [(Self, &'static str); 20] = [
+    pub const ALL: [(Self, &'static str); 21] = [
         (Self::Body, "body"),
+        (Self::Bodies, "bodies"),
         (Self::JsonDepth, "json_depth"),
         (Self::JsonNodes, "json_nodes"),
         (Self::Name, "name"),

@@ -7,6 +7,7 @@ use super::connection::Admission;
 use super::error::ApiError;
 use super::rate::RateLimiter;
 use super::refusal::Refusals;
+use super::room::Room;
 use crate::audit::Audit;
 use crate::auth::Authenticator;
 use crate::auth::tokens::TokenStore;
@@ -30,6 +31,8 @@ pub struct Access {
 pub struct Bounds {
     /// Largest body, in bytes.
     pub max_body: usize,
+    /// Room for bodies being received.
+    pub room: Arc<Room>,
     /// How long a body may take to arrive.
     pub body_timeout: Duration,
     /// What a body may hold.
@@ -50,6 +53,7 @@ impl Bounds {
     pub fn new(settings: &HttpSettings, clock: Arc<dyn Clock>) -> Self {
         Self {
             max_body: usize::try_from(settings.max_body).unwrap_or(usize::MAX),
+            room: Room::new(usize::try_from(settings.max_bodies).unwrap_or(usize::MAX)),
             body_timeout: settings.body_timeout,
             input: settings.input,
             rate: RateLimiter::new(settings.rate_limit, clock),

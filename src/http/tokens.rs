@@ -18,6 +18,7 @@ use crate::auth::Scope;
 use crate::auth::tokens::{NewToken, NewTokenError, TokenFileError};
 use crate::cli::quantity::parse_duration;
 use crate::domain::input::InputError;
+use crate::domain::object::ObjectFields;
 
 /// `GET /api/admin/tokens`: newest first, without secrets.
 ///
@@ -120,7 +121,14 @@ pub async fn blocking<T: Send + 'static>(
 fn wanted(bytes: &[u8]) -> Result<NewToken, ApiError> {
     let invalid = |field: &str, rule: &str| ApiError::from(InputError::invalid(field, rule));
     let malformed = || ApiError::new("MALFORMED_JSON", "The body is not a JSON object");
-    let fields: Map<String, Value> = serde_json::from_slice(bytes).map_err(|_| malformed())?;
+    let sent: ObjectFields<'_> = serde_json::from_slice(bytes).map_err(|_| malformed())?;
+    let mut fields = Map::new();
+    for (name, value) in sent.0 {
+        let value = serde_json::from_str::<Value>(value.get()).map_err(|_| malformed())?;
+        if fields.insert(name.to_string(), value).is_some() {
+            return Err(invalid(&name, "is sent twice"));
+        }
+    }
     if let Some(other) =
         fields.keys().find(|k| !["user_id", "scopes", "name", "ttl"].contains(&k.as_str()))
     {
@@ -194,5 +202,8 @@ mod tests {
             );
         }
         assert!(wanted(b"[]").is_err() && wanted(b"").is_err());
+        let twice = br#"{"user_id":"u","scopes":["audiences:read"],"scopes":["admin"]}"#;
+        let error = wanted(twice).map(|_| ()).expect_err("twice").body();
+        assert!(error.contains("/scopes"), "{error}");
     }
 }

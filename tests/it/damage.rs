@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use crate::support::access::{folder, token};
 use crate::support::files::{contents, paths, segments};
 use crate::support::{Server, audience, pages, program, run};
 
@@ -236,4 +237,35 @@ async fn what_stands_in_a_files_place_is_named_and_left_alone() {
     server.save("platforms", &platform("folder")).await;
     server.checkpoint().await;
     assert!(named("folder").is_file());
+}
+
+#[tokio::test]
+async fn with_authentication_only_administrators_are_told_which_files_are_damaged() {
+    let (_folder, data) = folder();
+    let mut server = Server::over(&data, &NO_CHECKPOINTS).await;
+    server.save("audiences", &audience("victim", "a")).await;
+    server.stop().await;
+    let (path, _) = contents(&data)
+        .into_iter()
+        .find(|(path, _)| path.contains("user_id=victim"))
+        .expect("file");
+    fs::write(data.join(path), "damaged").expect("write");
+    let admin = token(&data, "ops", &["admin"], &[]);
+    let user = token(&data, "u", &["audiences:read"], &[]);
+    let server = Server::over(&data, &["--auth", "tokens"]).await;
+    let asked = "/api/audiences?user_id=victim";
+    server.with(&admin).get(asked).await.expect_error(503, "PARTITION_CORRUPT");
+    let count =
+        |ready: &Value| (ready["unreadable_count"].clone(), ready["unreadable_files"].clone());
+    let said = [
+        server.get("/health/ready").await.expect(200),
+        server.with(&user).get("/health/ready").await.expect(200),
+        server.with("ast_nonsense").get("/health/ready").await.expect(200),
+    ];
+    for ready in said {
+        assert_eq!(count(&ready), (json!(1), json!([])), "{ready}");
+    }
+    let ready = server.with(&admin).get("/health/ready").await.expect(200);
+    let named = ready["unreadable_files"][0]["file"].as_str().expect("named");
+    assert!(named.contains("user_id=victim"), "{named}");
 }

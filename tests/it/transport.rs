@@ -427,6 +427,8 @@ async fn pages_of_other_sites_change_nothing() {
     for headers in [
         vec![("Sec-Fetch-Site", "cross-site"), ("Origin", "https://evil.example")],
         vec![("Sec-Fetch-Site", "cross-site")],
+        vec![("Sec-Fetch-Site", "same-site"), ("Origin", "http://localhost:3000")],
+        vec![("Origin", "https://evil.example")],
     ] {
         for (method, path) in [
             (Method::POST, "/api/audiences"),
@@ -439,7 +441,10 @@ async fn pages_of_other_sites_change_nothing() {
             reply.expect_error(403, "CROSS_SITE");
         }
     }
-    assert_eq!(server.metric("refused_total{reason=\"cross_site\"}").await, 10);
+    assert_eq!(server.metric("refused_total{reason=\"cross_site\"}").await, 20);
+    let trail = server.get("/api/admin/audit?action=denied").await.expect(200);
+    let noted = trail["events"].as_array().expect("events");
+    assert!(noted.iter().all(|line| line["code"] == "CROSS_SITE"), "{trail}");
     let found = server.get(&one).await.expect(200);
     assert_eq!(found["audience"]["version"], 1);
     // The server's own pages, other programs, and links to it go on.

@@ -27,6 +27,9 @@ pub enum KeyError {
     /// Too short.
     #[error("a shared secret needs at least 32 bytes")]
     Secret,
+    /// A key in PEM.
+    #[error("it is a PEM key; a shared secret is random bytes that nobody else knows")]
+    NoSecret,
     /// Neither PEM nor JSON.
     #[error("it is neither a PEM public key nor a JSON web key set")]
     Form,
@@ -74,6 +77,10 @@ impl Keys {
         let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
         if bytes.len() < MIN_SECRET {
             return Err(KeyError::Secret);
+        }
+        // A key in PEM is no secret: where it is a public one, anybody could sign with it.
+        if bytes.trim_ascii_start().starts_with(b"-----BEGIN") {
+            return Err(KeyError::NoSecret);
         }
         let key = DecodingKey::from_secret(bytes);
         Ok(Self::One(Box::new(Key { algorithm: Algorithm::HS256, key })))

@@ -16,7 +16,7 @@ use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
@@ -135,6 +135,10 @@ impl<'a> Pair<'a> {
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&self.cert).collect();
         let chain = chain.ok().filter(|chain| !chain.is_empty());
         let chain = chain.ok_or_else(|| missing(&self.files.cert, "certificate"))?;
+        // The pair is compared below; what stands behind it would only fail at the client.
+        if chain.iter().any(|cert| ParsedCertificate::try_from(cert).is_err()) {
+            return Err(missing(&self.files.cert, "certificate"));
+        }
         let key = PrivateKeyDer::from_pem_slice(&self.key)
             .map_err(|_| missing(&self.files.key, "private key"))?;
         CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).map_err(TlsError::Pair)
