@@ -354,6 +354,10 @@ impl Partition {
         let State::Ready(ready) = &self.state else { return };
         self.stats.bytes.store(ready.bytes() as u64, Ordering::Relaxed);
         self.stats.unsaved_bytes.store(ready.rows.active().bytes() as u64, Ordering::Relaxed);
+        // A write that came while the partition was loading has not been through the handler since.
+        if !ready.rows.active().is_empty() && self.stats.dirty_since.load(Ordering::Relaxed) == 0 {
+            self.stats.dirty_since.store(self.shared.millis(), Ordering::Relaxed);
+        }
         ready.report();
     }
 }
