@@ -32,6 +32,7 @@ pub mod env;
 pub mod fuzzing;
 pub mod http;
 pub mod log;
+pub mod metrics;
 pub mod parquet;
 pub mod seed;
 pub mod shutdown;

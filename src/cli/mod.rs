@@ -12,6 +12,7 @@ mod config_command;
 mod error;
 mod inspect_line;
 mod keys_command;
+mod optional_rules;
 pub mod progress;
 pub mod quantity;
 mod rules;

@@ -80,7 +80,12 @@ fn serve(env: Env, settings: Settings) -> Result<(), String> {
     let (data, sync) = (settings.store.data.clone(), settings.store.sync.to_string());
     let mode = settings.auth.mode();
     let scheme = if settings.http.tls.is_some() { "https" } else { "http" };
-    let started = move |address| print(&greeting(scheme, address, &data, &sync, mode));
+    let started = move |address, metrics: Option<_>| {
+        print(&greeting(scheme, address, &data, &sync, mode));
+        if let Some(metrics) = metrics {
+            print(&format!("metrics on {scheme}://{metrics}/metrics"));
+        }
+    };
     let system = actix::System::new();
     system.block_on(app::serve(env, settings, started)).map_err(|e| e.to_string())
 }

@@ -109,6 +109,9 @@ fn the_flag_for_the_file_beats_the_variable() {
 const BAD: &[(&str, &str, &str)] = &[
     ("listen", "0.0.0.0:8080", "with `--auth off` anyone who reaches the port"),
     ("listen", "localhost", "not understood"),
+    ("metrics-listen", "0.0.0.0:9100", "with `--auth off` anyone who reaches the port could read"),
+    ("metrics-listen", "9100", "not understood"),
+    ("usage-interval", "1ms", "out of range"),
     ("workers", "-1", "not understood"),
     ("max-connections", "0", "out of range"),
     ("request-timeout", "30", "the unit is missing"),

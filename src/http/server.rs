@@ -17,7 +17,7 @@ use actix_web::http::header::{
     AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderName, IF_MATCH, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use actix_web::middleware::{Compress, Condition, Next, from_fn};
-use actix_web::web::Data;
+use actix_web::web::{Data, ServiceConfig};
 use actix_web::{App, Error};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -25,10 +25,12 @@ use tokio::sync::Semaphore;
 use super::connection::{Admission, Guarded, Pace, Wire, refuse};
 use super::edge::{Connected, edge};
 use super::error::ApiError;
+use super::observe::Observer;
 use super::refusal::{Refusal, Refusals};
 use super::routes;
 use super::state::AppState;
 use super::tls::Certificates;
+use super::trace::{REQUEST_ID, TRACEPARENT, TRACERESPONSE};
 use crate::auth::Worker;
 use crate::cli::HttpSettings;
 use crate::env::Clock;
@@ -36,6 +38,8 @@ use crate::store::Front;
 
 /// Refused clients that are told why at once; more are cut off.
 const MOST_GOODBYES: usize = 64;
+/// Connections to the port for metrics alone.
+const MOST_SCRAPERS: usize = 64;
 /// How long a client may take to end a connection that the server ended.
 const DISCONNECT: Duration = Duration::from_secs(5);
 
@@ -60,12 +64,60 @@ pub fn bind(
     clock: Arc<dyn Clock>,
     certificates: Option<&Certificates>,
 ) -> io::Result<Bound> {
-    let listener = TcpListener::bind(settings.listen)?;
-    let address = listener.local_addr()?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let workers = if settings.workers == 0 { cores } else { settings.workers };
-    let door = Door {
+    let port = Port {
+        listen: settings.listen,
+        workers: if settings.workers == 0 { cores } else { settings.workers },
+        max_connections: settings.max_connections,
         admission: Arc::clone(&state.bounds.admission),
+        routes: routes::configure,
+    };
+    listen(port, settings, state, clock, certificates)
+}
+
+/// As [`bind`], a port of its own for `/metrics` alone, where the settings name one: with a thread
+/// and connections of its own, so that it answers while the other one is full.
+///
+/// # Errors
+/// Whatever binding says.
+pub fn bind_metrics(
+    settings: &HttpSettings,
+    state: AppState,
+    clock: Arc<dyn Clock>,
+    certificates: Option<&Certificates>,
+) -> io::Result<Option<Bound>> {
+    let Some(address) = settings.metrics_listen else { return Ok(None) };
+    let port = Port {
+        listen: address,
+        workers: 1,
+        max_connections: MOST_SCRAPERS,
+        admission: Admission::new(MOST_SCRAPERS),
+        routes: routes::configure_metrics,
+    };
+    listen(port, settings, state, clock, certificates).map(Some)
+}
+
+/// What tells one port from another.
+struct Port {
+    listen: SocketAddr,
+    workers: usize,
+    max_connections: usize,
+    admission: Arc<Admission>,
+    routes: fn(&mut ServiceConfig),
+}
+
+fn listen(
+    port: Port,
+    settings: &HttpSettings,
+    state: AppState,
+    clock: Arc<dyn Clock>,
+    certificates: Option<&Certificates>,
+) -> io::Result<Bound> {
+    let listener = TcpListener::bind(port.listen)?;
+    let address = listener.local_addr()?;
+    let routes = port.routes;
+    let door = Door {
+        admission: port.admission,
         goodbyes: Arc::new(Semaphore::new(MOST_GOODBYES)),
         refusals: Arc::clone(&state.bounds.refusals),
         pace: Pace {
@@ -80,9 +132,9 @@ pub fn bind(
     let stopping = builder.graceful_shutdown_signal();
     let (keep_alive, data) = (settings.keep_alive, Data::new(state));
     let server = builder
-        .workers(workers)
+        .workers(port.workers)
         // The door counts over all workers; this only keeps one worker from running away.
-        .max_concurrent_connections(settings.max_connections.saturating_add(MOST_GOODBYES))
+        .max_concurrent_connections(port.max_connections.saturating_add(MOST_GOODBYES))
         .shutdown_timeout(settings.drain_timeout.as_secs())
         .disable_signals()
         .listen("http", listener, move || {
@@ -107,7 +159,7 @@ pub fn bind(
                         }));
                     }
                 })
-                .finish(map_config(app(&data), |()| AppConfig::default()));
+                .finish(map_config(app(&data, routes), |()| AppConfig::default()));
             fn_service(move |stream: TcpStream| {
                 let door = door.clone();
                 async move { door.open(stream).await }
@@ -123,6 +175,7 @@ type AppRequest = actix_http::Request;
 /// The application: outermost the edge, then CORS, then compression.
 fn app(
     data: &Data<AppState>,
+    routes: fn(&mut ServiceConfig),
 ) -> impl ServiceFactory<
     AppRequest,
     Config = AppConfig,
@@ -132,8 +185,11 @@ fn app(
 > + use<> {
     let origins = data.bounds.origins.clone();
     let state = data.clone();
-    let outermost = move |req: ServiceRequest, next: Next<_>| edge(state.clone(), req, next);
     // Made on the worker's own thread, for it alone.
+    let observer = Rc::new(Observer::new(data));
+    let outermost = move |req: ServiceRequest, next: Next<_>| {
+        edge(state.clone(), Rc::clone(&observer), req, next)
+    };
     let front = Data::new(Front::default());
     App::new()
         .app_data(data.clone())
@@ -142,7 +198,7 @@ fn app(
         .wrap(Compress::default())
         .wrap(Condition::new(!origins.is_empty(), cors(&origins)))
         .wrap(from_fn(outermost))
-        .configure(routes::configure)
+        .configure(routes)
         .into_factory()
 }
 
@@ -157,6 +213,9 @@ fn cors(origins: &[String]) -> Cors {
             IF_MATCH,
             actix_web::http::header::IF_NONE_MATCH,
             KEY,
+            REQUEST_ID,
+            TRACEPARENT,
+            HeaderName::from_static("tracestate"),
         ])
         .expose_headers([
             ETAG,
@@ -165,6 +224,8 @@ fn cors(origins: &[String]) -> Cors {
             HeaderName::from_static("ratelimit"),
             HeaderName::from_static("ratelimit-policy"),
             super::answer::REPLAYED,
+            REQUEST_ID,
+            TRACERESPONSE,
         ])
         .max_age(600);
     origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin))

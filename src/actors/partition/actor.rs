@@ -378,6 +378,13 @@ impl Drop for Partition {
         self.shared.registry.leave(&self.key, &self.stats);
         let exit = if std::thread::panicking() { Exit::Panicked } else { self.exit };
         let exited = Exited { key: self.key.clone(), exit };
+        let counts = &self.shared.metrics.partitions;
+        match exit {
+            Exit::Idle => counts.idle.increment(),
+            Exit::Closed => counts.closed.increment(),
+            Exit::Failed => counts.failed.increment(),
+            Exit::Panicked => counts.panicked.increment(),
+        }
         if exit == Exit::Panicked {
             tracing::error!(partition = %self.key, "partition panicked and will be rebuilt");
         }
@@ -391,6 +398,7 @@ impl Handler<Work> for Partition {
 
     fn handle(&mut self, work: Work, ctx: &mut Context<Self>) {
         if work.asks() {
+            self.stats.waiting.fetch_sub(1, Ordering::Relaxed);
             self.stats.used.store(self.shared.millis(), Ordering::Relaxed);
             if matches!(self.then, Then::Passivate) && self.saving.is_some() {
                 // Somebody came while it was saving before it would stop: it stays.
