@@ -29,6 +29,8 @@ pub struct Settings {
     pub store: StoreSettings,
     /// Log lines.
     pub logging: LoggingSettings,
+    /// Where a collector takes traces.
+    pub otlp_endpoint: Option<String>,
 }
 
 /// Sockets, threads and bounds of HTTP.
@@ -162,6 +164,7 @@ impl Settings {
             usage_interval: resolved.get(&table::USAGE_INTERVAL)?,
             store: StoreSettings::checked(resolved)?,
             logging: LoggingSettings::checked(resolved)?,
+            otlp_endpoint: resolved.get(&table::OTLP_ENDPOINT)?,
         })
     }
 }

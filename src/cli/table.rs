@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::auth_rules::{AuthRule, KeysRule, OptionalPathRule, OptionalTextRule, TextRule};
-use super::optional_rules::OptionalListenRule;
+use super::optional_rules::{OptionalHttpRule, OptionalListenRule};
 use super::rules::{
     CountRule, DurationRule, FilePathRule, FileRule, ListenRule, LogFormatRule, LogLevelRule,
     OriginsRule, PathRule, Rule, SizeRule, SyncRule,
@@ -314,6 +314,9 @@ settings! {
         "How log lines are written";
     LOG_LEVEL: LogLevelRule = "log-level", Logging, Store, "FILTER", "info", LogLevelRule,
         "Which log lines are written, all or by target";
+    OTLP_ENDPOINT: OptionalHttpRule = "otlp-endpoint", Logging, Serve, "URL", "none",
+        OptionalHttpRule, "Where a collector takes traces of requests (OTLP over HTTP); only in a \
+         program built with the feature `otlp`";
 }
 
 /// The settings that a command of `scope` takes, in the order in which they are shown.

@@ -167,6 +167,7 @@ const BAD: &[(&str, &str, &str)] = &[
     ("quota-bytes", "1PiB", "not understood"),
     ("mailbox", "0", "out of range"),
     ("arbiters", "1025", "out of range"),
+    ("otlp-endpoint", "https://collector:4318", "not understood"),
     ("log-format", "xml", "not understood"),
     ("log-level", "inof", "`inof` is not a level"),
 ];

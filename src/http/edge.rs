@@ -59,10 +59,10 @@ pub async fn edge(
     req: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
-    let noted = observer.begin(req.headers());
+    let mut noted = observer.begin(req.headers());
     let span = noted.tracing(req.method());
-    let mut res = pass(state, req, next).instrument(span).await?;
-    noted.end(&mut res);
+    let mut res = pass(state, req, next).instrument(span.clone()).await?;
+    noted.end(&mut res, &span);
     Ok(res)
 }
 

@@ -30,6 +30,8 @@ mod trace;
 mod trail;
 mod users;
 
+#[cfg(feature = "otlp")]
+pub use observe::REQUEST_TARGET;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use params::{Params, segment};
 pub use server::{Bound, bind, bind_metrics};

@@ -29,6 +29,8 @@ use crate::metrics::http::HttpShard;
 const LINES_A_SECOND: u32 = 10;
 /// The target of a request's log line.
 const ACCESS: &str = "audience_store::access";
+/// The target of the span around a request.
+pub const REQUEST_TARGET: &str = "audience_store::request";
 
 /// The places of a path's endpoints in the list of all, by method. Carried by the route.
 pub struct Places(Vec<(Method, usize)>);
@@ -111,18 +113,32 @@ impl Observed<'_> {
     }
 
     /// The span that lines written meanwhile belong to: it bears the request's ids. Nothing unless
-    /// somebody listens to the target `audience_store::request` at `debug`.
+    /// somebody listens to [`REQUEST_TARGET`] at `debug`.
     #[must_use]
-    pub fn tracing(&self, method: &Method) -> tracing::Span {
+    pub fn tracing(&mut self, method: &Method) -> tracing::Span {
         let span = tracing::debug_span!(
-            target: "audience_store::request",
+            target: REQUEST_TARGET,
             "request",
+            otel.kind = "server",
+            otel.name = tracing::field::Empty,
             request_id = self.id(),
             trace_id = tracing::field::Empty,
             span_id = tracing::field::Empty,
-            method = method.as_str(),
+            http.request.method = method.as_str(),
+            http.route = tracing::field::Empty,
+            http.response.status_code = tracing::field::Empty,
         );
-        if let Some(context) = self.span.filter(|_| !span.is_disabled()) {
+        if span.is_disabled() {
+            return span;
+        }
+        #[cfg(feature = "otlp")]
+        if let Some(context) = &mut self.span
+            && let Some(own) =
+                crate::otlp::adopt(&span, context.trace, context.parent, context.flags)
+        {
+            context.own = own;
+        }
+        if let Some(context) = self.span {
             span.record("trace_id", format!("{:032x}", context.trace));
             span.record("span_id", format!("{:016x}", context.own));
         }
@@ -130,7 +146,7 @@ impl Observed<'_> {
     }
 
     /// It was answered: counts it, gives the answer its ids, writes its line.
-    pub fn end(mut self, res: &mut ServiceResponse<BoxBody>) {
+    pub fn end(mut self, res: &mut ServiceResponse<BoxBody>, span: &tracing::Span) {
         self.answered = true;
         let observer = self.observer;
         let now = observer.clock.monotonic();
@@ -142,6 +158,12 @@ impl Observed<'_> {
         let endpoint = places.and_then(|places| places.find(req.method()));
         let place = code.and_then(|code| CODES.iter().position(|(known, _, _)| *known == code));
         observer.shard.answer(endpoint, status, place, took);
+        if !span.is_disabled() {
+            let route = req.match_pattern().unwrap_or_else(|| "unmatched".to_owned());
+            span.record("otel.name", format!("{} {route}", req.method()));
+            span.record("http.route", route);
+            span.record("http.response.status_code", status);
+        }
         self.tell(req, status, code, now, took);
         let headers = res.headers_mut();
         if let Some(said) = self.span.and_then(|span| span.response()) {
