@@ -1,6 +1,7 @@
 //! The one place where parts are built and joined.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +17,9 @@ use crate::crypto::{Keys, RingFileError};
 use crate::env::{Env, File, OpenMode};
 use crate::http::{self, Access, AppState, Bounds, Certificates, TlsError};
 use crate::log::{Log, LogError, LogOptions, OpenReport, SyncMode};
+use crate::metrics::{ActivityFile, Parts, RecoveryMetrics, StorageMetrics};
 use crate::shutdown;
-use crate::storage::LocalStorage;
+use crate::storage::{LocalStorage, Measured};
 use crate::store::{Store, StoreError};
 
 /// Largest log record: a request body and what comes with it.
@@ -111,6 +113,8 @@ pub fn open(
         folder: settings.data.display().to_string(),
         source,
     })?;
+    let storage_metrics = Arc::new(StorageMetrics::default());
+    let storage = Measured::new(storage, Arc::clone(&env.clock), Arc::clone(&storage_metrics));
     let limits = Limits {
         mailbox: settings.mailbox,
         checkpoint_interval: settings.checkpoint_interval,
@@ -128,6 +132,8 @@ pub fn open(
         env: env.clone(),
         log,
         storage: Arc::new(storage),
+        metrics: Parts::default(),
+        storage_metrics,
         registry: Registry::new(),
         keys,
         limits,
@@ -155,14 +161,15 @@ pub fn lock(env: &Env, data: &Path) -> Result<Arc<dyn File>, AppError> {
     if file.try_lock().map_err(failed)? { Ok(file) } else { Err(AppError::Locked(folder())) }
 }
 
-/// Runs the server until a signal ends it. `started` hears where it listens.
+/// Runs the server until a signal ends it. `started` hears where it listens, and where for metrics
+/// alone.
 ///
 /// # Errors
 /// [`AppError`].
 pub async fn serve(
     env: Env,
     settings: Settings,
-    started: impl FnOnce(std::net::SocketAddr),
+    started: impl FnOnce(SocketAddr, Option<SocketAddr>),
 ) -> Result<(), AppError> {
     // The one provider of cryptography, for whatever in the process speaks TLS. An error says that
     // it is there already.
@@ -180,18 +187,33 @@ pub async fn serve(
         Authenticator::open(&env, &settings.store.data, &settings.auth)?.start();
     let access = Access { authenticator, tokens, audit: audit.clone() };
     let bounds = Bounds::new(&settings.http, Arc::clone(&env.clock));
-    let state = AppState::starting(bounds, settings.http.request_timeout, &sync, access);
+    let activity_file = ActivityFile::new(&env, &settings.store.data);
+    let activity = Arc::new(activity_file.load());
+    let timeout = settings.http.request_timeout;
+    let state = AppState::starting(&env, bounds, timeout, &sync, access, Arc::clone(&activity));
     let certificates = certificates(&env, &settings.http).await?;
     let clock = Arc::clone(&env.clock);
+    let no_port = |address: SocketAddr| {
+        move |source| AppError::Listen { address: address.to_string(), source }
+    };
     let workers = Threads::start(or_cores(settings.http.workers));
-    let bound =
-        http::bind(&settings.http, state.clone(), clock, certificates.as_ref(), &workers.handles());
-    let bound = bound
-        .map_err(|source| AppError::Listen { address: settings.http.listen.to_string(), source })?;
+    let (its, pair) = (Arc::clone(&clock), certificates.as_ref());
+    let bound = http::bind(&settings.http, state.clone(), its, pair, &workers.handles())
+        .map_err(no_port(settings.http.listen))?;
+    // A thread of its own, which answers while the others are busy.
+    let scraper = settings.http.metrics_listen.map(|_| Threads::start(1));
+    let scraped = match &scraper {
+        Some(thread) => {
+            http::bind_metrics(&settings.http, state.clone(), clock, pair, &thread.handles())
+                .map_err(no_port(settings.http.metrics_listen.unwrap_or(settings.http.listen)))?
+        }
+        None => None,
+    };
     if let Some(certificates) = certificates {
         certificates.keep_current(Arc::clone(&env.fs)).map_err(AppError::Server)?;
     }
-    started(bound.address);
+    started(bound.address, scraped.as_ref().map(|scraped| scraped.address));
+    actix_web::rt::spawn(activity_file.clone().keep(Arc::clone(&activity)));
     let store_settings = settings.store.clone();
     let opening_env = env.clone();
     let opening = tokio::task::spawn_blocking(move || {
@@ -210,6 +232,7 @@ pub async fn serve(
     };
     let store = begin(opened.shared, &opened.report, audit.clone(), threads).await;
     state.open(store.clone());
+    actix_web::rt::spawn(store.clone().keep_usage(settings.usage_interval));
     let Some(again) = shutdown::wait(signals, bound.serving, settings.http.drain_timeout).await
     else {
         // Everything acknowledged is in the log.
@@ -220,6 +243,11 @@ pub async fn serve(
         () = again => return Ok(()),
     };
     audit.close().await;
+    // A panic in it has said so; the numbers of a minute are lost.
+    let _ = tokio::task::spawn_blocking(move || activity_file.save(&activity)).await;
+    if let Some(scraped) = scraped {
+        scraped.serving.stop(Duration::ZERO).await;
+    }
     drop(opened.lock);
     closed.map_err(AppError::Close)
 }
@@ -261,6 +289,7 @@ pub async fn begin(
             tracing::error!(%error, "an erasure could not be finished and will be at the next start");
         }
     }
+    note_recovery(&shared.metrics.recovery, report);
     let records = report.records;
     tracing::info!(records, segments = report.segments, "log opened");
     let store = Store::start(Arc::clone(&shared), audit, threads);
@@ -271,6 +300,15 @@ pub async fn begin(
     });
     actix_web::rt::spawn(store.clone().follow_keys());
     store
+}
+
+/// Notes for scrapes what opening the log found.
+fn note_recovery(recovery: &RecoveryMetrics, report: &OpenReport) {
+    recovery.nanoseconds.add(u64::try_from(report.elapsed.as_nanos()).unwrap_or(u64::MAX));
+    recovery.records.add(report.records);
+    recovery.bytes.add(report.bytes);
+    recovery.partitions.add(report.partitions as u64);
+    recovery.torn_bytes.add(report.torn.as_ref().map_or(0, |torn| torn.bytes));
 }
 
 /// As [`begin`], for a command that runs and ends: it erases nobody and answers nobody, and so has

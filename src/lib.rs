@@ -32,6 +32,9 @@ pub mod env;
 pub mod fuzzing;
 pub mod http;
 pub mod log;
+pub mod metrics;
+#[cfg(feature = "otlp")]
+pub mod otlp;
 pub mod parquet;
 pub mod seed;
 pub mod shutdown;

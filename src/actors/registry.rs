@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use actix::Addr;
@@ -31,6 +31,8 @@ pub struct Stats {
     pub used: AtomicU64,
     /// Whether a checkpoint is being written.
     pub saving: AtomicBool,
+    /// Requests in its mailbox: sent and not taken yet. For a moment less than none.
+    pub waiting: AtomicI64,
     /// Monotonic milliseconds before which a failed checkpoint is not tried again.
     pub retry_at: AtomicU64,
 }
@@ -125,6 +127,13 @@ impl Registry {
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Slot>> {
         self.partitions.iter().flat_map(|s| read(s).values().cloned().collect::<Vec<_>>()).collect()
+    }
+
+    /// Shows all running partitions, without copying them.
+    pub fn visit(&self, mut see: impl FnMut(&Slot)) {
+        for shard in &self.partitions {
+            read(shard).values().for_each(|slot| see(slot));
+        }
     }
 
     /// The running partitions of a user, or of one of his tables.

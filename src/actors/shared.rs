@@ -12,6 +12,7 @@ use crate::crypto::Keys;
 use crate::domain::{PartitionKey, UserId};
 use crate::env::Env;
 use crate::log::Log;
+use crate::metrics::{Parts, StorageMetrics};
 use crate::storage::Storage;
 
 /// Bounds of the actors, each set once.
@@ -55,6 +56,10 @@ pub struct Shared {
     pub limits: Limits,
     /// Files that cannot be read, and why.
     pub unreadable: Unreadable,
+    /// What the parts count.
+    pub metrics: Parts,
+    /// What the storage's calls took.
+    pub storage_metrics: Arc<StorageMetrics>,
     /// Permits for checkpoints: as many are under way at once as [`Limits`] says, whoever asked.
     pub checkpoints: Arc<Semaphore>,
 }

@@ -16,6 +16,7 @@ use crate::auth::{AuthSettings, Mode};
 /// authentication, and what `--auth jwt` lacks.
 pub fn auth(resolved: &Resolved) -> Result<AuthSettings, CliError> {
     let listen = resolved.get(&table::LISTEN)?;
+    let metrics = resolved.get(&table::METRICS_LISTEN)?;
     match resolved.get(&table::AUTH)? {
         Mode::Off if !listen.ip().is_loopback() => Err(CliError::Settings(vec![wrong(
             resolved,
@@ -23,6 +24,14 @@ pub fn auth(resolved: &Resolved) -> Result<AuthSettings, CliError> {
             "with `--auth off` anyone who reaches the port could read and change every user's \
              records: choose `--auth tokens` or `--auth jwt`, or a loopback address",
         )])),
+        Mode::Off if metrics.is_some_and(|listen| !listen.ip().is_loopback()) => {
+            Err(CliError::Settings(vec![wrong(
+                resolved,
+                &table::METRICS_LISTEN,
+                "with `--auth off` anyone who reaches the port could read the metrics: choose \
+                 `--auth tokens` or `--auth jwt`, or a loopback address",
+            )]))
+        }
         Mode::Off => Ok(AuthSettings::Off),
         Mode::Tokens => Ok(AuthSettings::Tokens),
         Mode::Jwt => jwt(resolved),

@@ -1,11 +1,12 @@
 //! Carrying out a command.
 
-use std::io::{IsTerminal, Write as _};
+use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
 use super::keys_command::keys;
-use super::{Command, LogFormat, LoggingSettings, Settings, as_json, as_table, parse};
+use super::logging::start_logging_and_traces;
+use super::{Command, Settings, as_json, as_table, parse};
 use crate::adopt;
 use crate::app::{self, AppError};
 use crate::auth::{self, Mode, TokenCommand};
@@ -56,31 +57,18 @@ fn print(text: &str) {
     let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
 }
 
-/// Begins to write log lines as the settings say.
-pub fn start_logging(settings: &LoggingSettings) {
-    // They write an error for whatever a client sends wrong, as often as one likes; that is counted
-    // instead.
-    const QUIET: [&str; 2] = ["actix_http::h1::dispatcher=off", "actix_http::h2::dispatcher=off"];
-    let mut filter = tracing_subscriber::EnvFilter::new(&settings.level);
-    if !settings.level.contains("actix_http") {
-        for quiet in QUIET.iter().filter_map(|directive| directive.parse().ok()) {
-            filter = filter.add_directive(quiet);
-        }
-    }
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // A second call in one process (a test) keeps the first one's settings.
-    let _ = match settings.format {
-        LogFormat::Json => lines.json().try_init(),
-        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).try_init(),
-    };
-}
-
 fn serve(env: Env, settings: Settings) -> Result<(), String> {
-    start_logging(&settings.logging);
+    // Held until the end: what is left of traces goes out then.
+    let _traces = start_logging_and_traces(&settings.logging, settings.otlp_endpoint.as_deref())?;
     let (data, sync) = (settings.store.data.clone(), settings.store.sync.to_string());
     let mode = settings.auth.mode();
     let scheme = if settings.http.tls.is_some() { "https" } else { "http" };
-    let started = move |address| print(&greeting(scheme, address, &data, &sync, mode));
+    let started = move |address, metrics: Option<_>| {
+        print(&greeting(scheme, address, &data, &sync, mode));
+        if let Some(metrics) = metrics {
+            print(&format!("metrics on {scheme}://{metrics}/metrics"));
+        }
+    };
     let system = actix::System::new();
     system.block_on(app::serve(env, settings, started)).map_err(|e| e.to_string())
 }

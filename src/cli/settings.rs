@@ -23,10 +23,14 @@ pub struct Settings {
     pub auth: AuthSettings,
     /// How large the audit trail may grow.
     pub audit: Bounds,
+    /// How long a look at what users store is followed by none.
+    pub usage_interval: Duration,
     /// The store itself.
     pub store: StoreSettings,
     /// Log lines.
     pub logging: LoggingSettings,
+    /// Where a collector takes traces.
+    pub otlp_endpoint: Option<String>,
 }
 
 /// Sockets, threads and bounds of HTTP.
@@ -65,6 +69,8 @@ pub struct HttpSettings {
     pub rate_limit: usize,
     /// Origins that browsers may call from.
     pub cors_origins: Vec<String>,
+    /// Where to serve metrics too: a loopback address where callers are not told apart.
+    pub metrics_listen: Option<SocketAddr>,
     /// Certificate and key, where the server speaks TLS.
     pub tls: Option<TlsFiles>,
 }
@@ -153,12 +159,15 @@ impl Settings {
                 input: input(resolved)?,
                 rate_limit: resolved.get(&table::RATE_LIMIT)?,
                 cors_origins: resolved.get(&table::CORS_ORIGIN)?,
+                metrics_listen: resolved.get(&table::METRICS_LISTEN)?,
                 tls: tls(resolved)?,
             },
             auth: auth_settings::auth(resolved)?,
             audit: auth_settings::audit(resolved)?,
+            usage_interval: resolved.get(&table::USAGE_INTERVAL)?,
             store: StoreSettings::checked(resolved)?,
             logging: LoggingSettings::checked(resolved)?,
+            otlp_endpoint: resolved.get(&table::OTLP_ENDPOINT)?,
         })
     }
 }

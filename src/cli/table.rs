@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use super::auth_rules::{AuthRule, KeysRule, OptionalPathRule, OptionalTextRule, TextRule};
+use super::optional_rules::{OptionalHttpRule, OptionalListenRule};
 use super::rules::{
     CountRule, DurationRule, FilePathRule, FileRule, ListenRule, LogFormatRule, LogLevelRule,
     OriginsRule, PathRule, Rule, SizeRule, SyncRule,
@@ -208,6 +209,9 @@ settings! {
         "Private key of the certificate, in PEM";
     CORS_ORIGIN: OriginsRule = "cors-origin", Network, Serve, "ORIGINS", "", OriginsRule,
         "Origins whose pages browsers let call the server; none of another site otherwise";
+    METRICS_LISTEN: OptionalListenRule = "metrics-listen", Network, Serve, "ADDRESS", "none",
+        OptionalListenRule, "Address and port to serve `/metrics` on too, apart from everything else: \
+         it answers while the other port is full";
 
     AUTH: AuthRule = "auth", Authentication, Serve, "MODE", "off", AuthRule,
         "Which credentials requests need: none, API tokens, or JSON web tokens";
@@ -254,6 +258,9 @@ settings! {
         size(4 * KIB, GIB), "Size of one file of the audit trail";
     AUDIT_FILES: CountRule = "audit-files", Storage, Serve, "COUNT", "32", count(2, 10_000),
         "Files of the audit trail; the oldest go";
+
+    USAGE_INTERVAL: DurationRule = "usage-interval", Storage, Serve, "DURATION", "5m",
+        millis(100, DAY), "How long it rests between two looks at how much every user stores";
 
     SYNC: SyncRule = "sync", Durability, Store, "MODE", "always",
         SyncRule { interval: millis(1, 10 * SECOND) },
@@ -309,6 +316,9 @@ settings! {
         "How log lines are written";
     LOG_LEVEL: LogLevelRule = "log-level", Logging, Store, "FILTER", "info", LogLevelRule,
         "Which log lines are written, all or by target";
+    OTLP_ENDPOINT: OptionalHttpRule = "otlp-endpoint", Logging, Serve, "URL", "none",
+        OptionalHttpRule, "Where a collector takes traces of requests (OTLP over HTTP); only in a \
+         program built with the feature `otlp`";
 }
 
 /// The settings that a command of `scope` takes, in the order in which they are shown.

@@ -109,6 +109,9 @@ fn the_flag_for_the_file_beats_the_variable() {
 const BAD: &[(&str, &str, &str)] = &[
     ("listen", "0.0.0.0:8080", "with `--auth off` anyone who reaches the port"),
     ("listen", "localhost", "not understood"),
+    ("metrics-listen", "0.0.0.0:9100", "with `--auth off` anyone who reaches the port could read"),
+    ("metrics-listen", "9100", "not understood"),
+    ("usage-interval", "1ms", "out of range"),
     ("workers", "-1", "not understood"),
     ("max-connections", "0", "out of range"),
     ("request-timeout", "30", "the unit is missing"),
@@ -165,6 +168,7 @@ const BAD: &[(&str, &str, &str)] = &[
     ("quota-bytes", "1PiB", "not understood"),
     ("mailbox", "0", "out of range"),
     ("arbiters", "1025", "out of range"),
+    ("otlp-endpoint", "https://collector:4318", "not understood"),
     ("log-format", "xml", "not understood"),
     ("log-level", "inof", "`inof` is not a level"),
 ];

@@ -22,10 +22,12 @@ use actix_web::http::{ConnectionType, Method, Uri, Version};
 use actix_web::middleware::Next;
 use actix_web::web::{Bytes, Data};
 use actix_web::{HttpMessage, HttpRequest, ResponseError};
+use tracing::Instrument;
 
 use super::connection::{Conduct, Pace, Sending};
 use super::error::ApiError;
 use super::headers;
+use super::observe::Observer;
 use super::rate::{Standing, WINDOW};
 use super::refusal::Refusal;
 use super::state::AppState;
@@ -50,11 +52,24 @@ pub struct Connected {
     pub tls: bool,
 }
 
-/// Handles one request.
+/// Handles one request, and notes it.
 ///
 /// # Errors
 /// None of its own: a refusal is an answer.
 pub async fn edge(
+    state: Data<AppState>,
+    observer: Rc<Observer>,
+    req: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let mut noted = observer.begin(req.headers());
+    let span = noted.tracing(req.method());
+    let mut res = pass(state, req, next).instrument(span.clone()).await?;
+    noted.end(&mut res, &span);
+    Ok(res)
+}
+
+async fn pass(
     state: Data<AppState>,
     mut req: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -175,14 +190,15 @@ fn with_reason(res: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
     ServiceResponse::new(req, refused.error_response())
 }
 
-/// Counts a request of `user` against the limit on requests a minute, where there is one. Called
-/// where a request's user becomes known; a request counts once.
+/// Notes that `user` is active, and counts the request against the limit on requests a minute,
+/// where there is one. Called where a request's user becomes known; a request counts once.
 ///
 /// # Errors
 /// 429 `RATE_LIMITED`.
 pub fn admit(req: &HttpRequest, user: &UserId) -> Result<(), ApiError> {
-    let state = req.app_data::<Data<AppState>>();
-    let Some(limiter) = state.and_then(|state| state.bounds.rate.as_ref()) else { return Ok(()) };
+    let Some(state) = req.app_data::<Data<AppState>>() else { return Ok(()) };
+    state.activity.mark(user, state.env.clock.now());
+    let Some(limiter) = state.bounds.rate.as_ref() else { return Ok(()) };
     if req.extensions().contains::<Standing>() {
         return Ok(());
     }

@@ -33,6 +33,10 @@ pub struct ApiError {
     refusal: Option<Refusal>,
 }
 
+/// The code of an error answer, carried by the answer for whoever counts it.
+#[derive(Clone, Copy, Debug)]
+pub struct Code(pub &'static str);
+
 /// What `WWW-Authenticate` says of a token (RFC 6750, 3).
 #[derive(Clone, Copy, Debug)]
 enum Challenge {
@@ -264,6 +268,7 @@ impl ResponseError for ApiError {
             response.insert_header((WWW_AUTHENTICATE, challenge));
         }
         let mut response = response.body(self.body());
+        response.extensions_mut().insert(Code(self.code));
         if let Some(refusal) = self.refusal {
             response.extensions_mut().insert(refusal);
         }

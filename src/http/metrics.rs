@@ -4,106 +4,48 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use actix_web::HttpResponse;
 use actix_web::web::Data;
-use prometheus::{Encoder, IntCounter, IntGauge, Opts, Registry, TextEncoder};
 
 use super::error::ApiError;
 use super::guard::Caller;
 use super::state::AppState;
 use crate::auth::Scope;
+use crate::metrics::{Exposition, names};
 
 /// `GET /metrics`
 ///
 /// # Errors
-/// 500 where a name is used twice: a defect.
+/// 500 where a metric is not well formed: a defect.
 pub async fn metrics(caller: Caller, state: Data<AppState>) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::MetricsRead)?;
-    let defect = |e: prometheus::Error| {
+    let text = gather(&state).text().map_err(|e| {
         tracing::error!(error = %e, "metrics could not be written");
         ApiError::new("INTERNAL", "Internal error")
-    };
-    let mut text = Vec::with_capacity(4096);
-    let families = gather(&state).map_err(defect)?;
-    TextEncoder::new().encode(&families, &mut text).map_err(defect)?;
-    Ok(HttpResponse::Ok().content_type(prometheus::TEXT_FORMAT).body(text))
+    })?;
+    Ok(HttpResponse::Ok().content_type(Exposition::CONTENT_TYPE).body(text))
 }
 
-fn gather(state: &AppState) -> Result<Vec<prometheus::proto::MetricFamily>, prometheus::Error> {
-    let registry = Registry::new_custom(Some("audience_store".to_owned()), None)?;
-    let counter = |name: &str, help: &str, value: u64| -> Result<(), prometheus::Error> {
-        let counter = IntCounter::new(name, help)?;
-        counter.inc_by(value);
-        registry.register(Box::new(counter))
-    };
-    let gauge = |name: &str, help: &str, value: u64| -> Result<(), prometheus::Error> {
-        let gauge = IntGauge::new(name, help)?;
-        gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
-        registry.register(Box::new(gauge))
-    };
-    let mode =
-        Opts::new("sync_mode", "How the log syncs; always 1").const_label("mode", &*state.sync);
-    let mode = IntGauge::with_opts(mode)?;
-    mode.set(1);
-    registry.register(Box::new(mode))?;
+fn gather(state: &AppState) -> Exposition {
+    let mut out = Exposition::default();
+    out.number(&names::BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION"))], 1);
+    out.number(&names::SYNC_MODE, &[("mode", &*state.sync)], 1);
+    let ready = state.store().is_ok_and(|store| store.readiness().writable);
+    out.number(&names::READY, &[], u64::from(ready));
+    state.http.expose(&mut out);
     for (reason, count) in state.bounds.refusals.all() {
-        let about = Opts::new("refused_total", "What limits refused, by reason");
-        let counter = IntCounter::with_opts(about.const_label("reason", reason))?;
-        counter.inc_by(count);
-        registry.register(Box::new(counter))?;
+        out.number(&names::REFUSED, &[("reason", reason)], count);
     }
-    gauge("connections_open", "Connections that are open", state.bounds.admission.open() as u64)?;
-    gauge("ready", "Whether requests are taken", u64::from(is_ready(state)))?;
+    out.number(&names::CONNECTIONS_OPEN, &[], state.bounds.admission.open() as u64);
     let read = |value: &AtomicU64| value.load(Ordering::Relaxed);
     let audit = state.audit.counts();
-    counter("denied_requests_total", "Requests refused with 401 or 403", read(&audit.denied))?;
-    counter(
-        "audit_not_listed_total",
-        "Refused requests that have no line of their own in the audit trail",
-        read(&audit.not_listed),
-    )?;
-    counter(
-        "audit_failed_lines_total",
-        "Lines of the audit trail that could not be written",
-        read(&audit.failed),
-    )?;
+    out.number(&names::DENIED, &[], read(&audit.denied));
+    out.number(&names::AUDIT_NOT_LISTED, &[], read(&audit.not_listed));
+    out.number(&names::AUDIT_FAILED, &[], read(&audit.failed));
+    state.activity.expose(state.env.clock.now(), &mut out);
     if let Ok(store) = state.store() {
-        let cache = store.cache_counts();
-        counter("listing_cache_hits_total", "Listings served from the cache", read(&cache.hits))?;
-        counter("listing_cache_misses_total", "Listings made afresh", read(&cache.misses))?;
-        counter(
-            "listing_cache_evictions_total",
-            "Listings let go to make room",
-            read(&cache.evictions),
-        )?;
-        gauge("listing_cache_bytes", "Bytes the listing cache holds", read(&cache.bytes))?;
-        gauge("listing_cache_entries", "Listings the cache holds", read(&cache.entries))?;
-        let log = store.log_status();
-        gauge("log_segments", "Segments of the log", log.segments as u64)?;
-        gauge("log_bytes", "Bytes of the log", log.bytes)?;
-        gauge(
-            "log_unpublished_records",
-            "Records that no Parquet file holds yet",
-            log.unpublished_records,
-        )?;
-        counter("log_records_total", "Records written to the log", log.written.records)?;
-        counter("log_batches_total", "Batches written to the log", log.written.batches)?;
-        counter("log_fsyncs_total", "Times the log was synced", log.written.syncs)?;
-        counter("log_written_bytes_total", "Bytes written to the log", log.written.bytes)?;
-        gauge("partitions_resident", "Partitions that run", store.resident_partitions() as u64)?;
-        counter(
-            "credentials_rewrapped_total",
-            "Records whose credentials were put under another key",
-            store.rewrapped(),
-        )?;
-        let unreadable = store.readiness().unreadable.len() as u64;
-        gauge("unreadable_files", "Files that cannot be read", unreadable)?;
+        store.expose(&mut out);
     }
-    let mut families = registry.gather();
-    families.extend(process());
-    Ok(families)
-}
-
-fn is_ready(state: &AppState) -> bool {
-    state.store().is_ok_and(|store| store.readiness().writable)
+    out.foreign(process());
+    out
 }
 
 fn process() -> Vec<prometheus::proto::MetricFamily> {

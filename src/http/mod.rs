@@ -15,6 +15,7 @@ mod health;
 mod idempotent;
 mod lists;
 mod metrics;
+mod observe;
 pub mod openapi;
 mod params;
 mod rate;
@@ -26,13 +27,16 @@ mod server;
 mod state;
 mod tls;
 mod tokens;
+mod trace;
 mod trail;
 mod users;
 mod workers;
 
+#[cfg(feature = "otlp")]
+pub use observe::REQUEST_TARGET;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use params::{Params, segment};
-pub use server::{Bound, bind};
+pub use server::{Bound, bind, bind_metrics};
 pub use state::{Access, AppState, Bounds};
 pub use tls::{Certificates, TlsError};
 pub use workers::Serving;

@@ -6,6 +6,7 @@ use actix_web::{HttpResponse, Resource, ResponseError};
 
 use super::error::ApiError;
 use super::guard::Guard;
+use super::observe::Places;
 use super::{admin, credentials, health, lists, metrics, openapi, records, tokens, trail, users};
 use crate::auth::{Scope, Scopes};
 use crate::domain::Table;
@@ -43,6 +44,8 @@ pub enum Does {
     RevokeToken,
     /// Reads the audit trail.
     Audit,
+    /// Says what users store.
+    Usage,
     /// Says that the process lives, and how it keeps data.
     Health,
     /// Says that the process lives.
@@ -81,7 +84,8 @@ impl Does {
             | Self::Tokens
             | Self::CreateToken
             | Self::RevokeToken
-            | Self::Audit => Some(Scope::Admin.into()),
+            | Self::Audit
+            | Self::Usage => Some(Scope::Admin.into()),
             Self::Credentials => Some(Scope::CredentialsRead.into()),
             Self::Metrics => Some(Scope::MetricsRead.into()),
             Self::Health
@@ -147,6 +151,7 @@ pub fn endpoints() -> Vec<Endpoint> {
     add("POST", "/api/admin/tokens".to_owned(), Does::CreateToken);
     add("DELETE", "/api/admin/tokens/{token_id}".to_owned(), Does::RevokeToken);
     add("GET", "/api/admin/audit".to_owned(), Does::Audit);
+    add("GET", "/api/admin/usage".to_owned(), Does::Usage);
     add("GET", "/api/health".to_owned(), Does::Health);
     add("GET", "/health/live".to_owned(), Does::Live);
     add("GET", "/health/ready".to_owned(), Does::Ready);
@@ -159,10 +164,25 @@ pub fn endpoints() -> Vec<Endpoint> {
 
 /// Enters all endpoints into a server.
 pub fn configure(config: &mut ServiceConfig) {
+    enter(config, |_| true);
+}
+
+/// Enters `/metrics` alone into a server.
+pub fn configure_metrics(config: &mut ServiceConfig) {
+    enter(config, |does| does == Does::Metrics);
+}
+
+fn enter(config: &mut ServiceConfig, wanted: fn(Does) -> bool) {
     let all = endpoints();
+    let mut first = 0;
     for group in all.chunk_by(|a, b| a.path == b.path) {
-        let Some(first) = group.first() else { continue };
-        let mut resource = web::resource(first.path.clone());
+        let Some(endpoint) = group.first() else { continue };
+        let places = Places::of(group, first);
+        first += group.len();
+        if !wanted(endpoint.does) {
+            continue;
+        }
+        let mut resource = web::resource(endpoint.path.clone()).app_data(places);
         for endpoint in group {
             resource = serve(resource, endpoint.does);
         }
@@ -207,6 +227,7 @@ fn serve(resource: Resource, does: Does) -> Resource {
         Does::CreateToken => resource.route(web::post().to(tokens::create)),
         Does::RevokeToken => resource.route(web::delete().to(tokens::revoke)),
         Does::Audit => resource.route(read().to(trail::list)),
+        Does::Usage => resource.route(read().to(admin::usage)),
         Does::Health => resource.route(read().to(health::health)),
         Does::Live => resource.route(read().to(health::live)),
         Does::Ready => resource.route(read().to(health::ready)),

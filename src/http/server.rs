@@ -18,7 +18,7 @@ use actix_web::http::header::{
     AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderName, IF_MATCH, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use actix_web::middleware::{Compress, Condition, Next, from_fn};
-use actix_web::web::Data;
+use actix_web::web::{Data, ServiceConfig};
 use actix_web::{App, Error};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -26,10 +26,12 @@ use tokio::sync::Semaphore;
 use super::connection::{Admission, Guarded, Pace, Wire, refuse};
 use super::edge::{Connected, edge};
 use super::error::ApiError;
+use super::observe::Observer;
 use super::refusal::{Refusal, Refusals};
 use super::routes;
 use super::state::AppState;
 use super::tls::Certificates;
+use super::trace::{REQUEST_ID, TRACEPARENT, TRACERESPONSE};
 use super::workers::{Serving, Stopping};
 use crate::auth::Worker;
 use crate::cli::HttpSettings;
@@ -38,6 +40,8 @@ use crate::store::Front;
 
 /// Refused clients that are told why at once; more are cut off.
 const MOST_GOODBYES: usize = 64;
+/// Connections to the port for metrics alone.
+const MOST_SCRAPERS: usize = 64;
 /// How long a client may take to end a connection that the server ended.
 const DISCONNECT: Duration = Duration::from_secs(5);
 
@@ -61,10 +65,55 @@ pub fn bind(
     certificates: Option<&Certificates>,
     threads: &[ArbiterHandle],
 ) -> io::Result<Bound> {
-    let listener = TcpListener::bind(settings.listen)?;
-    let address = listener.local_addr()?;
-    let door = Door {
+    let port = Port {
+        listen: settings.listen,
         admission: Arc::clone(&state.bounds.admission),
+        routes: routes::configure,
+    };
+    listen(port, settings, state, clock, certificates, threads)
+}
+
+/// As [`bind`], a port of its own for `/metrics` alone, where the settings name one: with a thread
+/// and connections of its own, so that it answers while the other one is full.
+///
+/// # Errors
+/// Whatever binding says.
+pub fn bind_metrics(
+    settings: &HttpSettings,
+    state: AppState,
+    clock: Arc<dyn Clock>,
+    certificates: Option<&Certificates>,
+    threads: &[ArbiterHandle],
+) -> io::Result<Option<Bound>> {
+    let Some(address) = settings.metrics_listen else { return Ok(None) };
+    let port = Port {
+        listen: address,
+        admission: Admission::new(MOST_SCRAPERS),
+        routes: routes::configure_metrics,
+    };
+    listen(port, settings, state, clock, certificates, threads).map(Some)
+}
+
+/// What tells one port from another.
+struct Port {
+    listen: SocketAddr,
+    admission: Arc<Admission>,
+    routes: fn(&mut ServiceConfig),
+}
+
+fn listen(
+    port: Port,
+    settings: &HttpSettings,
+    state: AppState,
+    clock: Arc<dyn Clock>,
+    certificates: Option<&Certificates>,
+    threads: &[ArbiterHandle],
+) -> io::Result<Bound> {
+    let listener = TcpListener::bind(port.listen)?;
+    let address = listener.local_addr()?;
+    let routes = port.routes;
+    let door = Door {
+        admission: port.admission,
         goodbyes: Arc::new(Semaphore::new(MOST_GOODBYES)),
         refusals: Arc::clone(&state.bounds.refusals),
         pace: Pace {
@@ -95,7 +144,7 @@ pub fn bind(
                     }));
                 }
             })
-            .finish(map_config(app(&data), |()| AppConfig::default()));
+            .finish(map_config(app(&data, routes), |()| AppConfig::default()));
         fn_service(move |stream: TcpStream| {
             let door = door.clone();
             async move { door.open(stream).await }
@@ -110,6 +159,7 @@ type AppRequest = actix_http::Request;
 /// The application: outermost the edge, then CORS, then compression.
 fn app(
     data: &Data<AppState>,
+    routes: fn(&mut ServiceConfig),
 ) -> impl ServiceFactory<
     AppRequest,
     Config = AppConfig,
@@ -119,8 +169,11 @@ fn app(
 > + use<> {
     let origins = data.bounds.origins.clone();
     let state = data.clone();
-    let outermost = move |req: ServiceRequest, next: Next<_>| edge(state.clone(), req, next);
     // Made on the worker's own thread, for it alone.
+    let observer = Rc::new(Observer::new(data));
+    let outermost = move |req: ServiceRequest, next: Next<_>| {
+        edge(state.clone(), Rc::clone(&observer), req, next)
+    };
     let front = Data::new(Front::default());
     App::new()
         .app_data(data.clone())
@@ -129,7 +182,7 @@ fn app(
         .wrap(Compress::default())
         .wrap(Condition::new(!origins.is_empty(), cors(&origins)))
         .wrap(from_fn(outermost))
-        .configure(routes::configure)
+        .configure(routes)
         .into_factory()
 }
 
@@ -144,6 +197,9 @@ fn cors(origins: &[String]) -> Cors {
             IF_MATCH,
             actix_web::http::header::IF_NONE_MATCH,
             KEY,
+            REQUEST_ID,
+            TRACEPARENT,
+            HeaderName::from_static("tracestate"),
         ])
         .expose_headers([
             ETAG,
@@ -152,6 +208,8 @@ fn cors(origins: &[String]) -> Cors {
             HeaderName::from_static("ratelimit"),
             HeaderName::from_static("ratelimit-policy"),
             super::answer::REPLAYED,
+            REQUEST_ID,
+            TRACERESPONSE,
         ])
         .max_age(600);
     origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin))

@@ -4,16 +4,19 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::connection::Admission;
-use super::error::ApiError;
+use super::error::{ApiError, CODES};
 use super::rate::RateLimiter;
 use super::refusal::Refusals;
 use super::room::Room;
+use super::routes::endpoints;
 use crate::audit::Audit;
 use crate::auth::Authenticator;
 use crate::auth::tokens::TokenStore;
 use crate::cli::HttpSettings;
 use crate::domain::limits::InputLimits;
-use crate::env::Clock;
+use crate::env::{Clock, Env};
+use crate::metrics::activity::Activity;
+use crate::metrics::http::HttpMetrics;
 use crate::store::Store;
 
 /// Who is let in, and what is noted of it. Cheap to clone.
@@ -80,15 +83,41 @@ pub struct AppState {
     pub timeout: Duration,
     /// How the log syncs, as `--sync` names it.
     pub sync: Arc<str>,
+    /// Clock and randomness.
+    pub env: Env,
+    /// Requests, counted.
+    pub http: Arc<HttpMetrics>,
+    /// Who was active.
+    pub activity: Arc<Activity>,
 }
 
 impl AppState {
     /// A state whose store is not open yet.
     #[must_use]
-    pub fn starting(bounds: Bounds, timeout: Duration, sync: &str, access: Access) -> Self {
+    pub fn starting(
+        env: &Env,
+        bounds: Bounds,
+        timeout: Duration,
+        sync: &str,
+        access: Access,
+        activity: Arc<Activity>,
+    ) -> Self {
         let Access { authenticator, tokens, audit } = access;
         let (bounds, sync) = (Arc::new(bounds), sync.into());
-        Self { store: Arc::default(), authenticator, tokens, audit, bounds, timeout, sync }
+        let endpoints = endpoints().into_iter().map(|e| (e.method, e.path)).collect();
+        let codes = CODES.iter().map(|(code, _, _)| *code).collect();
+        Self {
+            store: Arc::default(),
+            authenticator,
+            tokens,
+            audit,
+            bounds,
+            timeout,
+            sync,
+            env: env.clone(),
+            http: Arc::new(HttpMetrics::new(endpoints, codes)),
+            activity,
+        }
     }
 
     /// Opens the doors. A second call changes nothing.

@@ -84,6 +84,7 @@ pub async fn erase(
     let (store, state, by) = (store.clone(), state.clone(), caller.actor());
     let work = actix_web::rt::spawn(async move {
         let erased = store.erase(&user, &by).await?;
+        state.activity.forget(&user);
         let (tokens, his) = (Arc::clone(&state.tokens), user.clone());
         let gone = tokens::blocking(move || tokens.forget(&his)).await?.len() as u64;
         if gone > 0 {

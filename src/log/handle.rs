@@ -18,7 +18,7 @@ use super::state::{Phase, Reached, Record};
 use super::status::FullReason;
 use super::{
     Acknowledge, AppendError, Location, LogError, LogFailure, LogOptions, LogState, LogStatus, Lsn,
-    OpenReport, ReadPoint, RecordBody, RemovalReport, Stream, Writer,
+    Measures, OpenReport, ReadPoint, RecordBody, RemovalReport, Stream, Writer,
 };
 use crate::domain::{PartitionKey, Table, UserId};
 use crate::env::Env;
@@ -359,12 +359,20 @@ impl Log {
             bytes: state.segments.bytes(),
             max_bytes: self.shared().options.max_log_bytes,
             pending_bytes: state.pending.bytes.len(),
+            unpublished_bytes: state.unpublished_bytes(),
+            sync_lag: self.shared().measures.lag(self.shared().env.clock.monotonic()),
             unpublished_records: state.index.entries(),
             unpublished_partitions: state.index.partitions_held(),
             streams: state.index.streams(),
             unfinished_erasures: state.erasures.len(),
             written: state.counters,
         }
+    }
+
+    /// What the writer measured since the log was opened.
+    #[must_use]
+    pub fn measures(&self) -> &Measures {
+        &self.shared().measures
     }
 
     /// Takes no more appends, writes and fsyncs what waits, ends the writer's thread. On `Ok`

@@ -222,6 +222,12 @@ impl Index {
         numbers.filter_map(|(_, number)| Some(self.slot(*number)?.key.clone())).collect()
     }
 
+    /// The oldest entry of all.
+    pub(crate) fn oldest_entry(&self) -> Option<Location> {
+        let (_, number) = self.oldest.first()?;
+        self.slot(*number)?.entries.front().copied()
+    }
+
     /// How many entries there are.
     pub(crate) fn entries(&self) -> u64 {
         self.entries

@@ -29,6 +29,7 @@ mod handle;
 mod index;
 mod inspect;
 mod lsn;
+mod measures;
 mod options;
 pub mod payload;
 mod record;
@@ -51,6 +52,7 @@ pub use handle::Log;
 pub use index::Location;
 pub use inspect::{Finding, InspectSummary, inspect};
 pub use lsn::{Lsn, ReadPoint};
+pub use measures::Measures;
 pub use options::{LogOptions, SyncMode};
 pub use record::{RecordBody, Subject};
 pub use status::{

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::Lsn;
+use super::batch::Tail;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Segment {
@@ -72,6 +73,13 @@ impl Segments {
     /// Bytes of all.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Bytes from the start of the segment that holds `lsn` to the log's end.
+    pub(crate) fn bytes_from(&self, lsn: Lsn, tail: Tail) -> u64 {
+        let Some(from) = self.holding(lsn) else { return 0 };
+        let whole = self.by_first.range(from..).take_while(|(first, _)| **first < tail.first);
+        whole.map(|(_, segment)| segment.capacity).sum::<u64>() + tail.offset
     }
 
     /// How many.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use lru::LruCache;
 use uuid::Uuid;
 
+use super::measures::Measures;
 use super::segment::file_name;
 use super::state::{Phase, Progress, Reached, State};
 use super::{Linger, LogError, LogOptions, Lsn, ReadPoint};
@@ -30,6 +31,7 @@ pub(crate) struct Shared {
     durable: AtomicU64,
     epoch: AtomicU64,
     readers: Mutex<LruCache<Lsn, Arc<dyn File>>>,
+    pub(crate) measures: Measures,
     /// Held while segments are removed, so that they go in order.
     pub(crate) removal: Mutex<()>,
 }
@@ -61,6 +63,7 @@ impl Shared {
             durable: AtomicU64::new(0),
             epoch: AtomicU64::new(0),
             readers: Mutex::new(LruCache::new(OPEN_READERS)),
+            measures: Measures::new(),
             removal: Mutex::new(()),
         };
         shared.publish(epoch, progress);

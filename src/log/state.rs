@@ -132,6 +132,13 @@ impl State {
         Ok(at.lsn())
     }
 
+    /// Bytes from the oldest unpublished record to where the next one goes.
+    pub(crate) fn unpublished_bytes(&self) -> u64 {
+        let Some(oldest) = self.index.oldest_entry() else { return 0 };
+        let before = u64::from(oldest.offset());
+        self.segments.bytes_from(oldest.lsn(), self.tail).saturating_sub(before)
+    }
+
     /// Takes an erasure into the pending batch.
     pub(crate) fn append_erasure(
         &mut self,

@@ -51,6 +51,10 @@ pub struct LogStatus {
     pub max_bytes: u64,
     /// Bytes waiting for the writer.
     pub pending_bytes: usize,
+    /// Bytes from the oldest record that is not in its Parquet file to the end of the log.
+    pub unpublished_bytes: u64,
+    /// Age of the oldest byte written and not synced.
+    pub sync_lag: Duration,
     /// Records not in their Parquet file yet; one that names two partitions counts twice.
     pub unpublished_records: u64,
     /// Partitions with such records.

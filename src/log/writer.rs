@@ -149,6 +149,7 @@ impl Writer {
             outcome = self.sync().and(outcome);
         }
         self.counters.batches += 1;
+        self.shared.measures.batch.observe(self.batch.dones.len() as u64);
         outcome
     }
 
@@ -174,7 +175,9 @@ impl Writer {
         self.tail.offset += written;
         self.progress.written = chunk.last;
         if self.dirty_since.is_none() {
-            self.dirty_since = Some(self.shared.env.clock.monotonic());
+            let now = self.shared.env.clock.monotonic();
+            self.dirty_since = Some(now);
+            self.shared.measures.dirty(now);
         }
         Ok(())
     }
@@ -234,6 +237,7 @@ impl Writer {
         let started = clock.monotonic();
         self.file.sync_data().map_err(broken("fsync"))?;
         let took = clock.monotonic().saturating_sub(started);
+        self.shared.measures.synced(took);
         self.counters.syncs += 1;
         self.counters.sync_time += took;
         self.counters.slowest_sync = self.counters.slowest_sync.max(took);

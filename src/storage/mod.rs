@@ -9,6 +9,7 @@ mod contract;
 mod error;
 pub mod layout;
 mod local;
+mod measured;
 
 use std::ops::Range;
 
@@ -20,6 +21,7 @@ use crate::domain::{Month, Table, UserId};
 pub use error::StorageError;
 pub use layout::StorePath;
 pub use local::LocalStorage;
+pub use measured::Measured;
 
 /// Identifies one content of one path; changes with each put.
 #[derive(Clone, PartialEq, Eq, Debug)]

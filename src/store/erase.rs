@@ -66,6 +66,7 @@ impl Store {
         // The supervisor lives as long as the server; without it nothing starts anyway.
         let _ = self.supervisor.send(fence(false)).await;
         self.forget_listings(user).await;
+        self.usage.forget(user);
         let (files, lsn) = erased?;
         let log_released = self.release(lsn).await;
         let erased =

@@ -8,6 +8,7 @@ mod adopt;
 mod cached;
 mod credentials;
 mod erase;
+mod expose;
 mod front;
 mod keyed;
 mod list;
@@ -21,9 +22,11 @@ mod survey;
 #[cfg(test)]
 mod tests;
 mod usage;
+mod usage_survey;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use actix::{Actor, Addr};
 
@@ -38,6 +41,7 @@ pub use keyed::{Begun, KeyedRequest, Pending, Remembered};
 pub use list::{ListRequest, Page};
 pub use maintain::Readiness;
 pub use summary::Summary;
+pub use usage_survey::{Stored, TopUser, UsageBook, UsageReport};
 
 use crate::actors::idempotency::Idempotency;
 use crate::actors::listing_cache::ListingCache;
@@ -61,6 +65,8 @@ pub struct Store {
     audit: Audit,
     /// Records put under another key since the start.
     rewrapped: Arc<AtomicU64>,
+    /// What users store.
+    usage: Arc<UsageBook>,
 }
 
 impl Store {
@@ -73,8 +79,8 @@ impl Store {
         let cache_counts = Arc::new(CacheCounts::default());
         let cache = ListingCache::new(shared.limits.cache_bytes, Arc::clone(&cache_counts)).start();
         let idempotency = Idempotency::new().start();
-        let rewrapped = Arc::default();
-        Self { shared, door, supervisor, cache, cache_counts, idempotency, audit, rewrapped }
+        let (rewrapped, usage) = (Arc::default(), Arc::default());
+        Self { shared, door, supervisor, cache, cache_counts, idempotency, audit, rewrapped, usage }
     }
 
     /// Finishes, at a start, an erasure that a crash cut short.
@@ -95,6 +101,17 @@ impl Store {
     /// Where folders cannot be listed.
     pub async fn survey(shared: Arc<Shared>) -> Result<u64, StorageError> {
         survey::run(shared).await
+    }
+
+    /// Measures what users store, again and again, this long after each time.
+    pub async fn keep_usage(self, every: Duration) {
+        usage_survey::keep(self.shared, self.usage, every).await;
+    }
+
+    /// What users store, as last measured; `None` before the first time has ended.
+    #[must_use]
+    pub fn usage_report(&self) -> Option<Arc<UsageReport>> {
+        self.usage.latest()
     }
 
     /// Appends a row as clients see it; with `fields`, these fields alone.

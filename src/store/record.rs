@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use super::expose::Did;
 use super::{Precondition, Store, StoreError, Written};
 use crate::actors::catalog::{Locate, SaveBrought};
 use crate::actors::messages::{Answer, Change, Remember, SaveMode, Work, Write};
@@ -38,13 +39,15 @@ impl Store {
             let make =
                 |reply| Work::Write(Box::new(Write { change, precondition, remember, reply }));
             let answer = self.door.ask(&key, make).await;
-            return self.door.settled(answer).await;
+            let saved = self.door.settled(answer).await;
+            return self.counted_change(table, Did::Saved, saved);
         }
         let (reply, answer) = oneshot::channel();
         let write = Box::new(Write { change, precondition, remember, reply });
         let catalog = self.door.catalog(user, table).await?;
         catalog.try_send(SaveBrought(write)).map_err(|_| StoreError::Overloaded)?;
-        self.door.settled(answer.await.map_err(|_| StoreError::Overloaded)?).await
+        let saved = self.door.settled(answer.await.map_err(|_| StoreError::Overloaded)?).await;
+        self.counted_change(table, Did::Saved, saved)
     }
 
     fn make_id(&self, table: Table, created_at: Micros) -> RecordId {
@@ -107,10 +110,12 @@ impl Store {
         remember: Option<Remember>,
     ) -> Result<Written, StoreError> {
         // A write is sent once: it goes where the record is.
+        let did = if matches!(change, Change::Delete(_)) { Did::Deleted } else { Did::Saved };
         let (key, _) = self.find(user, table, id).await?;
         let make = |reply| Work::Write(Box::new(Write { change, precondition, remember, reply }));
         let answer = self.door.ask(&key, make).await;
-        self.door.settled(answer).await
+        let changed = self.door.settled(answer).await;
+        self.counted_change(table, did, changed)
     }
 
     /// Reads a record.

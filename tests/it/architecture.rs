@@ -125,16 +125,20 @@ fn modules(text: &str) -> Vec<&str> {
 
 #[test]
 fn dependencies_point_down() {
-    let below: [(&str, &[&str]); 10] = [
+    let below: [(&str, &[&str]); 11] = [
         ("domain", &[]),
         ("env", &["domain"]),
         ("crypto", &["domain", "env"]),
-        ("log", &["domain", "env"]),
+        ("metrics", &["domain", "env"]),
+        ("log", &["domain", "env", "metrics"]),
         ("parquet", &["domain", "env"]),
-        ("storage", &["domain", "env"]),
-        ("actors", &["domain", "env", "crypto", "log", "parquet", "storage"]),
+        ("storage", &["domain", "env", "metrics"]),
+        ("actors", &["domain", "env", "metrics", "crypto", "log", "parquet", "storage"]),
         ("audit", &["domain", "env"]),
-        ("store", &["domain", "env", "crypto", "log", "parquet", "storage", "actors", "audit"]),
+        (
+            "store",
+            &["domain", "env", "metrics", "crypto", "log", "parquet", "storage", "actors", "audit"],
+        ),
         ("auth", &["domain", "env", "audit"]),
     ];
     let mut wrong = Vec::new();

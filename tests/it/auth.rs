@@ -45,6 +45,7 @@ fn table() -> BTreeMap<(&'static str, String), Vec<&'static str>> {
     add("POST", "/api/admin/tokens", &["admin"]);
     add("DELETE", "/api/admin/tokens/{token_id}", &["admin"]);
     add("GET", "/api/admin/audit", &["admin"]);
+    add("GET", "/api/admin/usage", &["admin"]);
     add("GET", "/metrics", &["metrics:read"]);
     for open in ["/api/health", "/health/live", "/health/ready", "/api/openapi.json", "/docs"] {
         add("GET", open, &[]);
@@ -216,6 +217,7 @@ async fn the_credentials_say_who_the_user_is_and_nothing_else_can() {
             let headers = |reply: &crate::support::Reply| {
                 let mut headers = reply.headers.clone();
                 headers.remove("date");
+                headers.remove("x-request-id");
                 headers
             };
             assert_eq!(headers(&theirs), headers(&missing), "{method}");

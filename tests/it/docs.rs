@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use audience_store::cli::settings_markdown;
 use audience_store::domain::{Kind, Partitioning, Table};
 use audience_store::http::error::CODES;
+use audience_store::metrics::names;
 use audience_store::parquet::arrow_schema;
 
 fn root() -> &'static Path {
@@ -76,6 +77,19 @@ fn parquet_format_lists_the_columns_that_are_written() {
         out.push('\n');
     }
     part_is("docs/formats/parquet.md", "columns", &out);
+}
+
+#[test]
+fn every_metric_is_listed() {
+    let mut out = String::from("| metric | kind | labels | meaning |\n| --- | --- | --- | --- |\n");
+    for name in names::ALL {
+        let labels: Vec<_> = name.labels.iter().map(|label| format!("`{label}`")).collect();
+        let kind = format!("{:?}", name.kind).to_lowercase();
+        let (labels, help) = (labels.join(", "), name.help);
+        writeln!(out, "| `{}{}` | {kind} | {labels} | {help} |", names::PREFIX, name.name)
+            .expect("text");
+    }
+    part_is("docs/metrics.md", "metrics", &out);
 }
 
 fn holds(kind: Kind) -> String {

@@ -13,6 +13,7 @@
 //!   clients and many connections; `transport`: TLS, headers, CORS;
 //! - `owasp`: the OWASP API Security Top 10, item by item; `hostile`: texts that break paths and logs;
 //!   `schemathesis`: requests made from the OpenAPI document;
+//! - `metrics`: what is counted; `traces`: request ids, traces, log lines of requests;
 //! - `crash`: kill -9 under writers; `lifecycle`: start, lock, signals, recovery, damage;
 //! - `docs`: the documentation; `claims`: what the README says and no other module is about;
 //! - `cli`: the commands; `architecture`: who may use what in `src/`.
@@ -43,6 +44,7 @@ mod legacy;
 mod lifecycle;
 mod limits;
 mod lists;
+mod metrics;
 mod openapi;
 mod owasp;
 mod pages;
@@ -54,4 +56,5 @@ mod schemathesis;
 mod slow;
 mod support;
 mod tokens;
+mod traces;
 mod transport;

@@ -354,6 +354,10 @@ impl Partition {
         let State::Ready(ready) = &self.state else { return };
         self.stats.bytes.store(ready.bytes() as u64, Ordering::Relaxed);
         self.stats.unsaved_bytes.store(ready.rows.active().bytes() as u64, Ordering::Relaxed);
+        // A write that came while the partition was loading has not been through the handler since.
+        if !ready.rows.active().is_empty() && self.stats.dirty_since.load(Ordering::Relaxed) == 0 {
+            self.stats.dirty_since.store(self.shared.millis(), Ordering::Relaxed);
+        }
         ready.report();
     }
 }
@@ -373,6 +377,13 @@ impl Drop for Partition {
         self.shared.registry.leave(&self.key, &self.stats);
         let exit = if std::thread::panicking() { Exit::Panicked } else { self.exit };
         let exited = Exited { key: self.key.clone(), exit };
+        let counts = &self.shared.metrics.partitions;
+        match exit {
+            Exit::Idle => counts.idle.increment(),
+            Exit::Closed => counts.closed.increment(),
+            Exit::Failed => counts.failed.increment(),
+            Exit::Panicked => counts.panicked.increment(),
+        }
         if exit == Exit::Panicked {
             tracing::error!(partition = %self.key, "partition panicked and will be rebuilt");
         }
@@ -386,6 +397,7 @@ impl Handler<Work> for Partition {
 
     fn handle(&mut self, work: Work, ctx: &mut Context<Self>) {
         if work.asks() {
+            self.stats.waiting.fetch_sub(1, Ordering::Relaxed);
             self.stats.used.store(self.shared.millis(), Ordering::Relaxed);
             if matches!(self.then, Then::Passivate) && self.saving.is_some() {
                 // Somebody came while it was saving before it would stop: it stays.

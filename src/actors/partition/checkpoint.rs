@@ -82,6 +82,16 @@ pub struct Published {
 /// # Errors
 /// [`CheckpointError`]; nothing is lost and the checkpoint can be tried again.
 pub async fn write(shared: &Arc<Shared>, plan: Plan) -> Result<Published, CheckpointError> {
+    let (metrics, clock) = (&shared.metrics.checkpoints, &shared.env.clock);
+    let began = clock.monotonic();
+    let under_way = metrics.begin(plan.upserts.iter().map(|row| row.memory() as u64).sum());
+    let written = write_plan(shared, plan).await;
+    let took = clock.monotonic().saturating_sub(began);
+    under_way.end(took, written.as_ref().ok().map(|published| published.file.len));
+    written
+}
+
+async fn write_plan(shared: &Arc<Shared>, plan: Plan) -> Result<Published, CheckpointError> {
     shared.log.sync_through(plan.through).await?;
     let path = layout::partition_file(&plan.key);
     let replaces_own = plan.legacy.is_empty();

@@ -2,6 +2,7 @@
 //! the supervisor, one that stopped meanwhile is opened again.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix::Addr;
@@ -95,7 +96,12 @@ impl Door {
                 Ok(slot) => slot,
                 Err(error) => return Err((work, error)),
             };
-            match slot.addr.try_send(work) {
+            slot.stats.waiting.fetch_add(1, Ordering::Relaxed);
+            let sent = slot.addr.try_send(work);
+            if sent.is_err() {
+                slot.stats.waiting.fetch_sub(1, Ordering::Relaxed);
+            }
+            match sent {
                 Ok(()) => return Ok(()),
                 Err(SendError::Full(back)) => return Err((back, StoreError::Overloaded)),
                 Err(SendError::Closed(back)) => {

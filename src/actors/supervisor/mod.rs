@@ -128,6 +128,11 @@ impl Supervisor {
                 catalog.try_send(MonthOpened { month }).map_err(|_| StoreError::Overloaded)?;
             }
         }
+        let counts = &self.shared.metrics.partitions;
+        counts.spawned.increment();
+        if self.backoff.contains_key(&key) {
+            counts.restarted.increment();
+        }
         let thread = self.thread().ok_or(StoreError::Internal)?;
         let stats = Arc::new(Stats::default());
         stats.used.store(self.shared.millis(), Ordering::Relaxed);

@@ -130,3 +130,33 @@ fn paged(whose: &str) -> Value {
         query("cursor", "The next_cursor of the page before", &json!({"type": "string"})),
     ])
 }
+
+/// `GET /api/admin/usage`
+pub fn usage() -> Value {
+    let table =
+        |bytes: u64, files: u64| json!({"bytes": bytes, "files": files, "partitions": files});
+    let example = json!({
+        "success": true,
+        "usage": {
+            "measured_at": "2026-11-24T12:00:00.000000Z",
+            "users": 1,
+            "bytes": 45_678, "files": 4, "partitions": 4, "average_file_bytes": 11_419,
+            "tables": {
+                "audiences": table(30_000, 2), "platforms": table(5_678, 1),
+                "distributions": table(10_000, 1),
+            },
+            "top": [{"user_id": "demo_user", "bytes": 45_678, "files": 4}],
+        },
+    });
+    let what = "What users store in Parquet files, and the 20 who store most";
+    json!({
+        "tags": ["operations"],
+        "summary": what,
+        "description": "Measured in the background every `--usage-interval`; measured_at says when, \
+            and is null, with zeros, before the first time.",
+        "responses": responses(
+            &[("200", content(what, &json!({"type": "object"}), &example))],
+            &[GUARDED, &["STARTING"]].concat(),
+        ),
+    })
+}

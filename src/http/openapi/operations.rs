@@ -84,6 +84,7 @@ pub fn operation(endpoint: &Endpoint, open: bool) -> Value {
         Does::CreateToken => admin::create_token(),
         Does::RevokeToken => admin::revoke_token(),
         Does::Audit => admin::audit(),
+        Does::Usage => admin::usage(),
         Does::Metrics => metrics(),
         Does::OpenApi => text("This document", "application/json"),
         Does::Docs | Does::DocsFile => json!({

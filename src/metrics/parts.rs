@@ -1,0 +1,191 @@
+//! What the parts of the store count, each held by the part that does.
+
+use std::time::Duration;
+
+use super::{Counter, Histogram};
+
+/// Counts of all parts.
+#[derive(Debug, Default)]
+pub struct Parts {
+    /// Partitions.
+    pub partitions: PartitionMetrics,
+    /// Checkpoints.
+    pub checkpoints: CheckpointMetrics,
+    /// Changes of records.
+    pub records: RecordMetrics,
+    /// The start.
+    pub recovery: RecoveryMetrics,
+}
+
+/// Starts and ends of partitions.
+#[derive(Debug, Default)]
+pub struct PartitionMetrics {
+    /// Started.
+    pub spawned: Counter,
+    /// Started again after a failure.
+    pub restarted: Counter,
+    /// Ended because nobody asked, or others needed the memory.
+    pub idle: Counter,
+    /// Ended because the user was erased or the server stops.
+    pub closed: Counter,
+    /// Ended because a file or the log could not be read.
+    pub failed: Counter,
+    /// Ended by a panic.
+    pub panicked: Counter,
+}
+
+/// Checkpoints.
+#[derive(Debug)]
+pub struct CheckpointMetrics {
+    /// Begun, and neither written nor failed yet: begun less ended.
+    pub begun: Counter,
+    /// Written.
+    pub written: Counter,
+    /// Failed.
+    pub failed: Counter,
+    /// Time each took.
+    pub duration: Histogram,
+    /// Bytes of changes taken in.
+    pub bytes_in: Counter,
+    /// Bytes of files written.
+    pub bytes_out: Counter,
+}
+
+impl Default for CheckpointMetrics {
+    fn default() -> Self {
+        Self {
+            begun: Counter::default(),
+            written: Counter::default(),
+            failed: Counter::default(),
+            duration: Histogram::latency(),
+            bytes_in: Counter::default(),
+            bytes_out: Counter::default(),
+        }
+    }
+}
+
+impl CheckpointMetrics {
+    /// One begins, with so many bytes of changes. It counts as failed where what this returns is
+    /// dropped, which a panic of its partition does.
+    #[must_use]
+    pub fn begin(&self, bytes_in: u64) -> UnderWay<'_> {
+        self.begun.increment();
+        self.bytes_in.add(bytes_in);
+        UnderWay { metrics: self, written: false }
+    }
+
+    /// How many are under way.
+    #[must_use]
+    pub fn running(&self) -> u64 {
+        // In this order: what ends meanwhile is not counted as ended before it began.
+        let ended = self.written.get() + self.failed.get();
+        self.begun.get().saturating_sub(ended)
+    }
+}
+
+/// A checkpoint under way.
+pub struct UnderWay<'a> {
+    metrics: &'a CheckpointMetrics,
+    written: bool,
+}
+
+impl UnderWay<'_> {
+    /// It ended: with the bytes of its file where it was written.
+    pub fn end(mut self, took: Duration, bytes_out: Option<u64>) {
+        self.metrics.duration.observe_time(took);
+        self.metrics.bytes_out.add(bytes_out.unwrap_or(0));
+        self.written = bytes_out.is_some();
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        let metrics = self.metrics;
+        let ended = if self.written { &metrics.written } else { &metrics.failed };
+        ended.increment();
+    }
+}
+
+/// Changes of one table's records that were answered as saved.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// New records.
+    pub created: Counter,
+    /// Updated ones.
+    pub updated: Counter,
+    /// Deleted ones.
+    pub deleted: Counter,
+}
+
+/// Changes of records by table.
+#[derive(Debug, Default)]
+pub struct RecordMetrics {
+    /// Of audiences.
+    pub audiences: Changes,
+    /// Of platforms.
+    pub platforms: Changes,
+    /// Of distributions.
+    pub distributions: Changes,
+}
+
+/// What opening the log found, once.
+#[derive(Debug, Default)]
+pub struct RecoveryMetrics {
+    /// Nanoseconds it took.
+    pub nanoseconds: Counter,
+    /// Records read.
+    pub records: Counter,
+    /// Bytes read.
+    pub bytes: Counter,
+    /// Partitions with records that no file held.
+    pub partitions: Counter,
+    /// Bytes cut off.
+    pub torn_bytes: Counter,
+}
+
+/// Operations of the storage, in the order of [`StorageMetrics::operations`].
+pub const OPERATIONS: [&str; 7] =
+    ["head", "read", "put", "list", "folders", "delete", "delete_tree"];
+/// Kinds of errors of the storage. That something is not there is an answer.
+pub const ERROR_KINDS: [&str; 4] = ["truncated", "conflict", "full", "io"];
+
+/// Calls of the storage.
+#[derive(Debug)]
+pub struct StorageMetrics {
+    /// By operation: the time each call took.
+    pub operations: [Histogram; OPERATIONS.len()],
+    /// By operation and kind.
+    pub errors: [[Counter; ERROR_KINDS.len()]; OPERATIONS.len()],
+    /// Bytes read.
+    pub read: Counter,
+    /// Bytes written.
+    pub written: Counter,
+}
+
+impl Default for StorageMetrics {
+    fn default() -> Self {
+        Self {
+            operations: std::array::from_fn(|_| Histogram::latency()),
+            errors: Default::default(),
+            read: Counter::default(),
+            written: Counter::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_that_vanishes_has_failed() {
+        let metrics = CheckpointMetrics::default();
+        let (one, two) = (metrics.begin(10), metrics.begin(20));
+        assert_eq!(metrics.running(), 2);
+        one.end(Duration::from_millis(1), Some(5));
+        drop(two);
+        assert_eq!((metrics.written.get(), metrics.failed.get(), metrics.running()), (1, 1, 0));
+        assert_eq!((metrics.bytes_in.get(), metrics.bytes_out.get()), (30, 5));
+        assert_eq!(metrics.duration.snapshot().total(), 1);
+    }
+}
