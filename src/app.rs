@@ -106,7 +106,7 @@ pub fn open(
     };
     let keys = Keys::open(env, &settings.data, &settings.keys)?;
     let (log, report) = Log::open(env, &settings.data.join("log"), options, progress)?;
-    let storage = LocalStorage::new(Arc::clone(&env.fs), &settings.data);
+    let storage = LocalStorage::new(env, &settings.data);
     storage.remove_temporary().map_err(|source| AppError::Folder {
         folder: settings.data.display().to_string(),
         source,
@@ -124,7 +124,11 @@ pub fn open(
         // HTTP has a thread a core: half as many for partitions keep both busy.
         page_bytes: usize::try_from(settings.max_page).unwrap_or(usize::MAX),
         quotas: Quotas { audiences: settings.quota_audiences, bytes: settings.quota_bytes },
-        arbiters: if settings.arbiters == 0 { cores.div_ceil(2) } else { settings.arbiters },
+        arbiters: match settings.arbiters {
+            _ if !env.executor.has_threads() => 0,
+            0 => cores.div_ceil(2),
+            arbiters => arbiters,
+        },
     };
     let checkpoints = Arc::new(Semaphore::new(limits.checkpoint_concurrency.max(1)));
     let shared = Shared {

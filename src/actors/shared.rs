@@ -33,7 +33,7 @@ pub struct Limits {
     pub resident_partitions: usize,
     /// Bytes the listing cache may hold.
     pub cache_bytes: usize,
-    /// Threads that actors run on.
+    /// Threads that actors run on; 0 for none but the supervisor's own.
     pub arbiters: usize,
     /// Bytes of the records on a page of a list.
     pub page_bytes: usize,

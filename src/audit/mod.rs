@@ -72,8 +72,7 @@ impl Audit {
         let (queue, work) = mpsc::channel(QUEUE);
         let trail = Arc::new(Trail::new(Arc::clone(&env.fs), root, Some(bounds)));
         let counts = Arc::<Counts>::default();
-        let writer =
-            writer::Writer::new(Arc::clone(&trail), Arc::clone(&env.clock), Arc::clone(&counts));
+        let writer = writer::Writer::new(Arc::clone(&trail), env.clone(), Arc::clone(&counts));
         actix_rt::spawn(writer.run(work));
         Self { env: env.clone(), trail, queue, counts }
     }

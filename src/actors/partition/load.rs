@@ -186,7 +186,7 @@ async fn open(
     object: &ObjectMeta,
 ) -> Result<FileView, LoadError> {
     let source = StoredSource::new(Arc::clone(&shared.storage), path.clone(), object.len);
-    let opened = blocking(move || FileView::open(&source)).await;
+    let opened = blocking(&shared.env, move || FileView::open(&source)).await;
     let view = opened.map_err(|e| failed(path.as_str(), &e))?;
     let others = match (view.table(), view.footer()) {
         (Some(table), _) if table != key.table() => Some("it holds another table"),
@@ -220,13 +220,14 @@ async fn merge(
     let fallback = key.month().map_or_else(|| shared.env.clock.now(), Month::start);
     for file in adopted {
         let bytes = shared.storage.read(&file.path, 0..file.len).await?;
-        let decoded = blocking(move || legacy::decode_legacy(table, bytes, fallback)).await;
+        let decoded =
+            blocking(&shared.env, move || legacy::decode_legacy(table, bytes, fallback)).await;
         files.push(decoded.map_err(|e| failed(file.path.as_str(), &e))?);
     }
     if let Some(file) = own {
         let source = StoredSource::new(Arc::clone(&shared.storage), file.path.clone(), file.len);
         let view = Arc::clone(&file.view);
-        let decoded = blocking(move || {
+        let decoded = blocking(&shared.env, move || {
             let groups = (0..view.groups().len()).map(|g| read_group(&view, &source, g, None));
             groups.collect::<Result<Vec<_>, _>>().map(|groups| groups.concat())
         })
@@ -249,7 +250,7 @@ async fn take_over(
 ) -> Result<Vec<Arc<Row>>, LoadError> {
     let (key, keys) = (key.clone(), shared.keys.sealer());
     let runtime = tokio::runtime::Handle::current();
-    blocking(move || {
+    blocking(&shared.env, move || {
         let sealed = rows.into_iter().map(|LegacyRow { row, credentials, .. }| {
             let Some(plain) = credentials.as_ref().and_then(from_legacy) else {
                 return Ok(Arc::new(row));
@@ -293,7 +294,7 @@ async fn replay(
         return Ok((epoch, Vec::new(), 0));
     }
     let (log, key) = (shared.log.clone(), key.clone());
-    let changes = blocking(move || read_changes(&log, &key, &locations)).await?;
+    let changes = blocking(&shared.env, move || read_changes(&log, &key, &locations)).await?;
     let lsns = changes.iter().map(|(lsn, _)| *lsn).collect();
     let grown = changes.iter().map(|(_, op)| growth(op)).sum();
     for (lsn, op) in changes {

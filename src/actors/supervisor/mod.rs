@@ -82,12 +82,15 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// A supervisor with threads of its own for the actors it starts.
+    /// A supervisor with threads of its own for the actors it starts. Called on an actix system's
+    /// thread.
     #[must_use]
     pub fn new(shared: Arc<Shared>) -> Self {
-        let arbiters: Vec<Arbiter> =
-            (0..shared.limits.arbiters.max(1)).map(|_| Arbiter::new()).collect();
-        let handles = arbiters.iter().map(Arbiter::handle).collect();
+        let arbiters: Vec<Arbiter> = (0..shared.limits.arbiters).map(|_| Arbiter::new()).collect();
+        let handles = match arbiters.as_slice() {
+            [] => vec![Arbiter::current()],
+            own => own.iter().map(Arbiter::handle).collect(),
+        };
         Self {
             shared,
             arbiters,
