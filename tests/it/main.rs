@@ -13,7 +13,7 @@
 //!   clients and many connections; `transport`: TLS, headers, CORS;
 //! - `owasp`: the OWASP API Security Top 10, item by item; `hostile`: texts that break paths and logs;
 //!   `schemathesis`: requests made from the OpenAPI document;
-//! - `crash`: kill -9 under writers; `lifecycle`: start, lock, signals, recovery, damage;
+//! - `crash`: kill -9 under writers; `linearizability`: one order for all answers across kills; `lifecycle`: start, lock, signals, recovery, damage;
 //! - `docs`: the documentation; `claims`: what the README says and no other module is about;
 //! - `cli`: the commands; `architecture`: who may use what in `src/`.
 
@@ -42,6 +42,7 @@ mod large;
 mod legacy;
 mod lifecycle;
 mod limits;
+mod linearizability;
 mod lists;
 mod openapi;
 mod owasp;
