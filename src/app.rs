@@ -152,7 +152,11 @@ pub fn open(
 pub fn lock(env: &Env, data: &Path) -> Result<Arc<dyn File>, AppError> {
     let folder = || data.display().to_string();
     let failed = |source| AppError::Folder { folder: folder(), source };
-    env.fs.create_dir_all(data).map_err(failed)?;
+    env.fs.keep_dir(data).map_err(failed)?;
+    for above in data.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()) {
+        // Not the store's: where it cannot be synced, it was hardly made just now.
+        let _ = env.fs.keep_dir(above);
+    }
     let path = data.join("LOCK");
     let file = match env.fs.open(&path, OpenMode::CreateNew) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => env.fs.open(&path, OpenMode::Write),

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use super::folders::Folders;
 use super::{ObjectMeta, PutIf, Storage, StorageError, StorePath, Version};
 use crate::env::{Env, FileKind, FileSystem, OpenMode};
 
@@ -23,13 +24,19 @@ pub struct LocalStorage {
     root: PathBuf,
     /// Tells the temporary names of concurrent puts apart.
     puts: Arc<AtomicU64>,
+    folders: Arc<Folders>,
 }
 
 impl LocalStorage {
     /// Storage below `root`, which may not exist yet.
     #[must_use]
     pub fn new(env: &Env, root: &Path) -> Self {
-        Self { env: env.clone(), root: root.to_path_buf(), puts: Arc::default() }
+        Self {
+            env: env.clone(),
+            root: root.to_path_buf(),
+            puts: Arc::default(),
+            folders: Arc::new(Folders::new(root)),
+        }
     }
 
     /// Removes what a crash left half written. Nothing else may use the folder meanwhile.
@@ -112,6 +119,7 @@ impl Storage for LocalStorage {
         let path = self.at(path);
         let temporary = self.root.join(TEMPORARY);
         let number = self.puts.fetch_add(1, Ordering::Relaxed);
+        let folders = Arc::clone(&self.folders);
         self.blocking(move |fs| {
             let current = meta(fs, &path)?.map(|m| m.version);
             let holds = match condition {
@@ -122,10 +130,20 @@ impl Storage for LocalStorage {
             if !holds {
                 return Err(StorageError::Conflict);
             }
-            fs.create_dir_all(parent(&path))?;
+            folders.ensure(fs, parent(&path))?;
             fs.create_dir_all(&temporary)?;
             fs.replace_through(&temporary.join(number.to_string()), &path, &bytes)?;
             meta(fs, &path)?.map(|m| m.version).ok_or(StorageError::NotFound)
+        })
+        .await
+    }
+
+    async fn settle(&self, path: &StorePath) -> Result<(), StorageError> {
+        let path = self.at(path);
+        let folders = Arc::clone(&self.folders);
+        self.blocking(move |fs| {
+            folders.ensure(fs, parent(&path))?;
+            Ok(fs.sync_dir(parent(&path))?)
         })
         .await
     }

@@ -88,7 +88,9 @@ async fn answers_about_a_record_are_in_one_order_and_lists_are_whole_across_kill
         let mut again = again;
         again.stop().await;
     }
-    println!("{rounds} kills, {calls} calls, {open} without an answer, {lists} whole lists of {USER}");
+    println!(
+        "{rounds} kills, {calls} calls, {open} without an answer, {lists} whole lists of {USER}"
+    );
     assert!(calls > 500 && lists > 10 && kept.len() > 20, "{calls} {lists} {}", kept.len());
 }
 
@@ -119,7 +121,12 @@ fn check(before: Content, history: &[Call], after: Content) -> Result<(), String
 fn the_checker_tells_a_lost_write_a_stale_read_and_a_version_given_twice() {
     let saved = |version| Answer::Saved { version };
     let is = |version, value: &str| Answer::Is(Some((version, value.to_owned())));
-    let call = |client, began, op, ended, answer| Call { client, began, op, answer: Some((ended, answer)) };
+    let call = |client, began, op, ended, answer| Call {
+        client,
+        began,
+        op,
+        answer: Some((ended, answer)),
+    };
     let save = |value: &str| Op::Upsert(value.to_owned());
     let content = |version, value: &str| Some((version, value.to_owned()));
     let fine = [call(0, 0, save("a"), 3, saved(1)), call(1, 1, save("b"), 2, saved(2))];

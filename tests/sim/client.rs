@@ -399,8 +399,15 @@ impl Client {
             let mut digest = [0; 32];
             digest[..16].copy_from_slice(&text.as_bytes()[..16]);
             let (answer, perhaps, took) = (None, None, None);
-            let keyed =
-                Keyed { key: at.key.clone(), digest, text: text.clone(), pad, answer, perhaps, took };
+            let keyed = Keyed {
+                key: at.key.clone(),
+                digest,
+                text: text.clone(),
+                pad,
+                answer,
+                perhaps,
+                took,
+            };
             (format!("key-{text}"), keyed)
         };
         if keyed.perhaps.is_some() {

@@ -117,6 +117,10 @@ impl Model {
 
     /// Begins something of a user; `false` where it must wait. `alone` with the user or not.
     pub fn enter(&mut self, user: usize, alone: bool) -> bool {
+        if self.perhaps_erased.contains(&user) {
+            // What would be new could not be told from what was there before.
+            return false;
+        }
         let under_way = self.under_way.entry(user).or_default();
         if *under_way >= ALONE || alone && *under_way > 0 {
             return false;
@@ -131,9 +135,6 @@ impl Model {
 
     /// Takes a record for a client, if it is free and certain.
     pub fn take(&mut self, key: &Key) -> bool {
-        if self.perhaps_erased.contains(&key.0) {
-            return false;
-        }
         let record = self.records.entry(key.clone()).or_default();
         let free = !record.busy && record.perhaps.is_none();
         record.busy |= free;

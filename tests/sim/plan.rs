@@ -35,7 +35,8 @@ impl Plan {
     /// The run of a seed.
     pub fn of(seed: u64) -> Self {
         let dice = Dice::new(seed, 1);
-        let rate = |often: u64, most: u64| if dice.hits(often, 10) { 1 + dice.roll(most) } else { 0 };
+        let rate =
+            |often: u64, most: u64| if dice.hits(often, 10) { 1 + dice.roll(most) } else { 0 };
         let faults = if dice.hits(1, 2) {
             Faults {
                 read: rate(3, 100),

@@ -266,7 +266,8 @@ fn rows_of(path: &str, bytes: Vec<u8>) -> Result<Vec<audience_store::domain::Row
     let view = FileView::open(&bytes).map_err(|e| says(&e))?;
     let mut rows = Vec::new();
     for group in 0..view.groups().len() {
-        let fetched = Fetched::read(&bytes, view.column_ranges(group, None)).map_err(|e| says(&e))?;
+        let fetched =
+            Fetched::read(&bytes, view.column_ranges(group, None)).map_err(|e| says(&e))?;
         rows.extend(decode_group(&view, group, &fetched, None).map_err(|e| says(&e))?);
     }
     Ok(rows)
@@ -293,9 +294,10 @@ fn external(client: &Client) -> Result<(), String> {
             let mut rows = Vec::new();
             for (path, bytes) in files.iter().filter(|(path, _)| path.starts_with(&folder)) {
                 let read = rows_of(path, bytes.clone())?;
-                rows.extend(read.iter().map(|row| {
-                    (row.id.as_str().to_owned(), crate::model::Seen::of(row))
-                }));
+                rows.extend(
+                    read.iter()
+                        .map(|row| (row.id.as_str().to_owned(), crate::model::Seen::of(row))),
+                );
             }
             let model = client.model.borrow();
             let checked = model.check_list(user, number, model.stamp(), &rows);

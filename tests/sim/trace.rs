@@ -24,7 +24,6 @@ impl Trace {
         Self(Arc::new(Mutex::new(Inner { hash, events: 0, text: text.then(Vec::new) })))
     }
 
-
     /// Notes an event by a number that tells its content and a text that names it.
     pub fn event(&self, content: u64, name: &str) {
         let mut inner = self.0.lock().expect("trace");

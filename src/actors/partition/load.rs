@@ -143,6 +143,10 @@ async fn load_base(shared: &Arc<Shared>, key: &PartitionKey) -> Result<Base, Loa
         }
     }
     let adopted = own.as_ref().and_then(|f| f.view.footer()).map(|f| f.adopted.clone());
+    if let Some(file) = own.as_ref().filter(|_| !others.is_empty()) {
+        // What it replaced goes only where it stays.
+        shared.storage.settle(&file.path).await?;
+    }
     for leftover in adopted.unwrap_or_default() {
         // A crash came between publishing the file and removing what it replaced: analysts would
         // read its rows twice.
@@ -274,6 +278,10 @@ async fn replay(
     rows: &mut Rows,
     applied: Lsn,
 ) -> Result<(u64, Vec<Lsn>, i64), LoadError> {
+    if shared.log.unpublished(key).first().is_some_and(|oldest| oldest.lsn() <= applied) {
+        // The log may let go of these only where the file stays.
+        shared.storage.settle(&layout::partition_file(key)).await?;
+    }
     shared.log.published(key, applied);
     let (epoch, locations) = loop {
         let epoch = shared.log.epoch();

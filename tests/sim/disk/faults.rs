@@ -46,7 +46,8 @@ pub struct Faults {
     pub write: u64,
     /// Changes of names that fail.
     pub name: u64,
-    /// Syncs that fail once and succeed afterwards, without what was to be synced.
+    /// Syncs that fail. The next one of the file succeeds, without what was to be synced before;
+    /// the next one of the folder is a true one.
     pub sync: u64,
     /// Writes that find no space once.
     pub no_space: u64,

@@ -202,15 +202,15 @@ impl Image {
         });
     }
 
-    /// Any of the changes of a folder's names become durable, and the rest never do.
-    pub fn forget_names(&mut self, path: &str, dice: &Dice) {
+    /// Any of the changes of a folder's names become durable; the rest wait for another sync.
+    pub fn sync_some(&mut self, path: &str, dice: &Dice) {
         let durable = &mut self.durable;
         self.unsynced.retain(|change| {
-            let concerned = change.folder() == path;
-            if concerned && dice.hits(1, 2) {
+            let synced = change.folder() == path && dice.hits(1, 2);
+            if synced {
                 apply(durable, change);
             }
-            !concerned
+            !synced
         });
     }
 
@@ -239,10 +239,14 @@ impl Image {
         };
         self.durable.retain(|name, _| folders(name));
         self.live = self.durable.clone();
-        let named: Vec<u64> = self.live.values().filter_map(|node| match node {
-            Node::File(number) => Some(*number),
-            Node::Folder => None,
-        }).collect();
+        let named: Vec<u64> = self
+            .live
+            .values()
+            .filter_map(|node| match node {
+                Node::File(number) => Some(*number),
+                Node::Folder => None,
+            })
+            .collect();
         self.inodes.retain(|number, _| named.contains(number));
         for inode in self.inodes.values_mut() {
             inode.forget_unsynced(dice);

@@ -311,7 +311,9 @@ impl FileSystem for Disk {
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
         let name = text(path);
-        match self.with(|state| if name.is_empty() { Some(Node::Folder) } else { state.image.node(&name) }) {
+        match self.with(
+            |state| if name.is_empty() { Some(Node::Folder) } else { state.image.node(&name) },
+        ) {
             Some(Node::Folder) => return Ok(()),
             Some(Node::File(_)) => return Err(io::ErrorKind::AlreadyExists.into()),
             None => {}
@@ -380,7 +382,7 @@ impl FileSystem for Disk {
                 Ok(())
             }
             Some(fault) => {
-                state.image.forget_names(&path, &self.dice);
+                state.image.sync_some(&path, &self.dice);
                 Err(fault.error())
             }
         })
