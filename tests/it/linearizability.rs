@@ -71,13 +71,13 @@ async fn answers_about_a_record_are_in_one_order_and_lists_are_whole_across_kill
         }
         // What is there after a restart is what was there before it: the round's last answer.
         let again = Server::over(&data, &ARGS).await;
-        for table in 0..TABLES.len() {
+        for (table, name) in TABLES.iter().enumerate() {
             for key in 0..KEYS {
                 let is = look(&again, table, key).await;
                 let before = now.insert((table, key), is.clone()).flatten();
                 let history = round.history(table, key);
                 check(before, &history, is).unwrap_or_else(|said| {
-                    panic!("{} k{key} in round {number}: {said}\n{history:#?}", TABLES[table])
+                    panic!("{name} k{key} in round {number}: {said}\n{history:#?}")
                 });
                 calls += history.len();
                 open += history.iter().filter(|call| call.answer.is_none()).count();
@@ -137,6 +137,6 @@ fn the_checker_tells_a_lost_write_a_stale_read_and_a_version_given_twice() {
     let twice = [call(0, 0, save("a"), 3, saved(1)), call(1, 1, save("b"), 2, saved(1))];
     check(None, &twice, content(1, "b")).expect_err("a version given twice");
     let open = Call { client: 3, began: 0, op: save("c"), answer: None };
-    check(None, &[open.clone()], content(1, "c")).expect("one that was carried out");
+    check(None, std::slice::from_ref(&open), content(1, "c")).expect("one that was carried out");
     check(None, &[open], None).expect("one that was not");
 }

@@ -198,7 +198,7 @@ impl Model {
     fn allows(&self, key: &Key, since: u64, seen: &Content) -> bool {
         let Some(record) = self.records.get(key) else { return seen.is_none() };
         let at = record.history.iter().rposition(|(stamp, _)| *stamp <= since);
-        let before = at.map_or(None, |at| record.history[at].1.clone());
+        let before = at.and_then(|at| record.history[at].1.clone());
         before == *seen
             || record.history.iter().any(|(stamp, content)| *stamp > since && content == seen)
             || record.perhaps.as_ref() == Some(seen)
