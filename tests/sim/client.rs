@@ -29,6 +29,8 @@ pub struct Client {
     pub users: usize,
     /// The first thing that was wrong.
     pub wrong: Rc<RefCell<Option<String>>>,
+    /// The longest pause between requests, in microseconds.
+    pub pause: u64,
     /// Whether the disk may be full for a while.
     pub fills: bool,
 }
@@ -98,7 +100,7 @@ impl Client {
             let pause = match self.dice.roll(3) {
                 0 => 0,
                 1 => self.dice.roll(2000),
-                _ => self.dice.roll(60_000),
+                _ => self.dice.roll(self.pause),
             };
             tokio::time::sleep(Duration::from_micros(pause)).await;
             if self.wrong.borrow().is_some() {

@@ -8,6 +8,7 @@ mod dice;
 mod disk;
 mod machine;
 mod model;
+mod names;
 mod plan;
 mod run;
 mod trace;

@@ -29,6 +29,8 @@ pub struct Plan {
     pub checkpoint_interval: Duration,
     pub segment_bytes: u64,
     pub resident_bytes: u64,
+    /// The longest pause of a client, in microseconds.
+    pub pause: u64,
 }
 
 impl Plan {
@@ -62,9 +64,10 @@ impl Plan {
             stop_within: 20 + dice.roll(500),
             loses_in_ten: 3 + dice.roll(8),
             longest: millis(20),
-            checkpoint_interval: millis(400),
+            checkpoint_interval: millis(if dice.hits(1, 2) { 400 } else { 4000 }),
             segment_bytes: 4096 << dice.roll(3),
             resident_bytes: 4096 << dice.roll(5),
+            pause: 1000 << dice.roll(10),
         }
     }
 

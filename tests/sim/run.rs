@@ -173,6 +173,7 @@ impl Run {
             trace: self.trace.clone(),
             users: self.plan.users,
             wrong: Rc::clone(&self.wrong),
+            pause: self.plan.pause,
             fills: self.plan.fills && !last,
         };
         let (env, wrong, plan) = (machine.env.clone(), Rc::clone(&self.wrong), self.plan.clone());
