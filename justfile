@@ -25,6 +25,10 @@ unit *args:
 it *args:
     cargo test --test it {{args}}
 
+# So many seeds of the simulation, from one on: `just sim 100000`, `just sim 1 4711`.
+sim count="300" first="0":
+    AUDIENCE_STORE_SIM_SEEDS={{count}} AUDIENCE_STORE_SIM_FIRST={{first}} cargo test --profile sim --test sim nothing_is_lost -- --nocapture
+
 # Against a server that stores nothing; see loadtest/README.md for what it says.
 bench *args:
     loadtest/compare {{args}}

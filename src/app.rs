@@ -108,7 +108,7 @@ pub fn open(
     };
     let keys = Keys::open(env, &settings.data, &settings.keys)?;
     let (log, report) = Log::open(env, &settings.data.join("log"), options, progress)?;
-    let storage = LocalStorage::new(Arc::clone(&env.fs), &settings.data);
+    let storage = LocalStorage::new(env, &settings.data);
     storage.remove_temporary().map_err(|source| AppError::Folder {
         folder: settings.data.display().to_string(),
         source,
@@ -151,7 +151,11 @@ pub fn open(
 pub fn lock(env: &Env, data: &Path) -> Result<Arc<dyn File>, AppError> {
     let folder = || data.display().to_string();
     let failed = |source| AppError::Folder { folder: folder(), source };
-    env.fs.create_dir_all(data).map_err(failed)?;
+    env.fs.keep_dir(data).map_err(failed)?;
+    for above in data.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()) {
+        // Not the store's: where it cannot be synced, it was hardly made just now.
+        let _ = env.fs.keep_dir(above);
+    }
     let path = data.join("LOCK");
     let file = match env.fs.open(&path, OpenMode::CreateNew) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => env.fs.open(&path, OpenMode::Write),
@@ -316,7 +320,11 @@ fn note_recovery(recovery: &RecoveryMetrics, report: &OpenReport) {
 pub async fn begin_command(env: &Env, opened: &Opened, settings: &StoreSettings) -> Store {
     let bounds = audit::Bounds { file_bytes: 1 << 20, files: 2 };
     let audit = Audit::start(env, &settings.data, bounds);
-    let threads = Threads::start(or_cores(settings.arbiters));
+    let threads = if env.executor.has_threads() {
+        Threads::start(or_cores(settings.arbiters))
+    } else {
+        Threads::current()
+    };
     begin(Arc::clone(&opened.shared), &opened.report, audit, threads).await
 }
 

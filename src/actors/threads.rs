@@ -12,11 +12,14 @@ const BLOCKING: usize = 64;
 #[derive(Clone)]
 pub struct Threads(Arc<Pool>);
 
-struct Pool(Vec<Arbiter>);
+struct Pool {
+    own: Vec<Arbiter>,
+    handles: Vec<ArbiterHandle>,
+}
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        for arbiter in &self.0 {
+        for arbiter in &self.own {
             arbiter.stop();
         }
     }
@@ -26,13 +29,21 @@ impl Threads {
     /// Starts `count` threads, at least one. Called on an actix system's thread.
     #[must_use]
     pub fn start(count: usize) -> Self {
-        Self(Arc::new(Pool((0..count.max(1)).map(|_| start()).collect())))
+        let own: Vec<Arbiter> = (0..count.max(1)).map(|_| start()).collect();
+        let handles = own.iter().map(Arbiter::handle).collect();
+        Self(Arc::new(Pool { own, handles }))
+    }
+
+    /// The calling thread alone, an actix system's: for a world without threads.
+    #[must_use]
+    pub fn current() -> Self {
+        Self(Arc::new(Pool { own: Vec::new(), handles: vec![Arbiter::current()] }))
     }
 
     /// The way to each of them.
     #[must_use]
     pub fn handles(&self) -> Vec<ArbiterHandle> {
-        self.0.0.iter().map(Arbiter::handle).collect()
+        self.0.handles.clone()
     }
 }
 

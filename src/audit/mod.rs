@@ -92,8 +92,8 @@ impl Audit {
         let trail = Arc::new(Trail::new(Arc::clone(&env.fs), root, Some(bounds)));
         let counts = Arc::<Counts>::default();
         let overflow = Overflow::default();
-        let (clock, its) = (Arc::clone(&env.clock), (Arc::clone(&counts), overflow.clone()));
-        actix_rt::spawn(writer::Writer::new(Arc::clone(&trail), clock, its).run(work));
+        let its = (Arc::clone(&counts), overflow.clone());
+        actix_rt::spawn(writer::Writer::new(Arc::clone(&trail), env.clone(), its).run(work));
         Self { env: env.clone(), trail, queue, counts, overflow }
     }
 

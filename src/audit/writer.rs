@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::budget::Budget;
 use super::{AuditError, Counts, Denied, Event, Overflow, Trail};
 use crate::domain::Micros;
-use crate::env::Clock;
+use crate::env::Env;
 
 /// How often what nobody waits for is synced and counts are looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -46,7 +46,7 @@ pub enum Work {
 /// The writer's state.
 pub struct Writer {
     trail: Arc<Trail>,
-    clock: Arc<dyn Clock>,
+    env: Env,
     counts: Arc<Counts>,
     overflow: Overflow,
     budget: Budget,
@@ -57,13 +57,9 @@ pub struct Writer {
 impl Writer {
     /// A writer that has written nothing.
     #[must_use]
-    pub fn new(
-        trail: Arc<Trail>,
-        clock: Arc<dyn Clock>,
-        (counts, overflow): (Arc<Counts>, Overflow),
-    ) -> Self {
-        let budget = Budget::new(clock.monotonic());
-        Self { trail, clock, counts, overflow, budget, unsynced: false }
+    pub fn new(trail: Arc<Trail>, env: Env, (counts, overflow): (Arc<Counts>, Overflow)) -> Self {
+        let budget = Budget::new(env.clock.monotonic());
+        Self { trail, env, counts, overflow, budget, unsynced: false }
     }
 
     /// Works until it is closed, or nobody can send any more.
@@ -91,7 +87,7 @@ impl Writer {
         let mut lines = String::new();
         let (mut waiting, mut closing) = (Vec::new(), Vec::new());
         let mut said = BTreeMap::new();
-        let now = self.clock.monotonic();
+        let now = self.env.clock.monotonic();
         for work in batch.drain(..) {
             match work {
                 Work::Keep { line, done } => {
@@ -133,7 +129,7 @@ impl Writer {
 
     async fn tick(&mut self) {
         let mut lines = String::new();
-        let now = self.clock.monotonic();
+        let now = self.env.clock.monotonic();
         self.fold_overflow(now);
         let due = self.budget.due(now);
         if let Some(counts) = due.clone() {
@@ -153,14 +149,14 @@ impl Writer {
     }
 
     fn count_all(&mut self, counts: BTreeMap<&'static str, u64>, now: Duration) {
-        let at = self.clock.now();
+        let at = self.env.clock.now();
         for (code, count) in counts {
             self.budget.count(code, count, at, now);
         }
     }
 
     fn say(&self, lines: &mut String, (since, counts): (Micros, BTreeMap<&'static str, u64>)) {
-        let at = self.clock.now();
+        let at = self.env.clock.now();
         for (code, count) in counts {
             lines.push_str(&Event::not_listed(code, count, since).line(at));
         }
@@ -175,9 +171,9 @@ impl Writer {
         let work = move || {
             if lines.is_empty() { trail.sync() } else { trail.append(lines.as_bytes(), sync) }
         };
-        let written = match tokio::task::spawn_blocking(work).await {
+        let written = match self.env.blocking(work).await {
             Ok(written) => written,
-            Err(e) => Err(io::Error::other(e)),
+            Err(e) => Err(e),
         };
         match written {
             Ok(()) => {

@@ -5,7 +5,6 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use super::sources::Environment;
 use crate::crypto::{
@@ -138,10 +137,10 @@ fn rotate(env: &Env, file: &RingFile) -> Result<String, String> {
 fn used(env: &Env, data: &Path) -> Result<(Option<Progress>, SealedFiles), String> {
     let progress = Progress::load(env.fs.as_ref(), data)
         .map_err(|e| format!("the progress of re-wrapping cannot be read: {e}"))?;
-    let storage = LocalStorage::new(Arc::clone(&env.fs), data);
+    let storage = LocalStorage::new(env, data);
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     let runtime = runtime.map_err(|e| e.to_string())?;
-    let files = runtime.block_on(sealed_files::read_all(&storage));
+    let files = runtime.block_on(sealed_files::read_all(env, &storage));
     Ok((progress, files.map_err(|e| format!("the files cannot be read: {e}"))?))
 }
 

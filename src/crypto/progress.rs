@@ -89,7 +89,7 @@ impl Progress {
     /// # Errors
     /// Whatever the file system says; the file is then as it was.
     pub fn save(&self, fs: &dyn FileSystem, data: &Path) -> io::Result<()> {
-        fs.create_dir_all(&data.join(FOLDER))?;
+        fs.keep_dir(&data.join(FOLDER))?;
         let text = serde_json::to_vec(self).map_err(io::Error::other)?;
         fs.replace(&Self::path(data), &text)
     }

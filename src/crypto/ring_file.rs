@@ -184,7 +184,7 @@ impl RingFile {
 
     fn lock(&self) -> Result<Arc<dyn File>, RingFileError> {
         if let Some(folder) = self.path.parent() {
-            self.env.fs.create_dir_all(folder).map_err(|e| self.io(e))?;
+            self.env.fs.keep_dir(folder).map_err(|e| self.io(e))?;
         }
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
         let path = self.path.with_file_name(format!("{name}.lock"));

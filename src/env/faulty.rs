@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::fs::{DirEntry, File, FileSystem, OpenMode, Space, Stat};
-use super::{Env, OsFileSystem, OsRandom, SystemClock};
+use super::{Env, OsFileSystem};
 
 /// What goes wrong now.
 #[derive(Clone, Copy, Default)]
@@ -30,7 +30,7 @@ impl FaultyFs {
     /// A world with these files.
     pub fn env(&self) -> Env {
         let fs = Arc::new(self.clone());
-        Env { clock: Arc::new(SystemClock::new()), random: Arc::new(OsRandom), fs }
+        Env { fs, ..Env::system() }
     }
 
     /// Sets what goes wrong from now on.

@@ -112,7 +112,8 @@ pub trait FileSystem: Send + Sync {
     /// # Errors
     /// `NotFound`, `AlreadyExists`, or whatever the file system says.
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>>;
-    /// Makes a folder and its missing parents; each new one survives power loss on return.
+    /// Makes a folder and its missing parents; each new one survives power loss on return. One
+    /// that was there may be younger than the last sync of its name: [`FileSystem::keep_dir`].
     ///
     /// # Errors
     /// Whatever the file system says.
@@ -173,6 +174,22 @@ pub trait FileSystem: Send + Sync {
         Ok(bytes)
     }
 
+    /// Makes a folder and its missing parents, and sees to it that the folder survives power loss
+    /// even where it was there already: a process that was killed may have made it and not come to
+    /// the sync. Nothing of the kind is done for the folders it is in.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    fn keep_dir(&self, path: &Path) -> io::Result<()> {
+        self.create_dir_all(path)?;
+        match path.parent().map(|parent| self.sync_dir(parent)) {
+            // A folder that may not be read was not made by this program's user.
+            Some(Err(e)) if e.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            Some(synced) => synced,
+            None => Ok(()),
+        }
+    }
+
     /// Replaces a file by way of a temporary one beside it: [`FileSystem::replace_through`].
     ///
     /// # Errors
@@ -183,7 +200,7 @@ pub trait FileSystem: Send + Sync {
     }
 
     /// Replaces a file: write under a temporary name, sync, rename, sync of the folder. On return
-    /// the new contents survive power loss; on error the old contents are still there, whole.
+    /// the new contents survive power loss; on error the old or the new contents are there, whole.
     /// What bears the temporary name, which must be on the same file system, is overwritten.
     ///
     /// # Errors
@@ -230,6 +247,10 @@ pub trait FileSystem: Send + Sync {
             let _ = self.remove_file(temporary);
             return Err(e);
         }
-        self.sync_dir(&folder)
+        // Where this fails, the new contents are there for now. It has nothing to do with space.
+        self.sync_dir(&folder).map_err(|e| match e.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => io::Error::other(e),
+            _ => e,
+        })
     }
 }

@@ -1,7 +1,8 @@
-//! What the store takes from the world: clock, randomness, files. Injected, so that a simulation
+//! What the store takes from the world: clock, randomness, files, threads. Injected, so that a simulation
 //! can own them; the ambient ones are banned in `clippy.toml`.
 
 mod clock;
+mod executor;
 #[cfg(test)]
 pub mod faulty;
 mod fs;
@@ -9,9 +10,11 @@ mod lock;
 mod os_fs;
 mod random;
 
+use std::io;
 use std::sync::Arc;
 
 pub use clock::{Clock, SystemClock};
+pub use executor::{Bell, Executor, Job, Threads, Turn, Worker, Working, blocking};
 pub use fs::{DirEntry, File, FileKind, FileSystem, OpenMode, Space, Stat};
 pub use lock::lock_file;
 pub use os_fs::OsFileSystem;
@@ -26,16 +29,30 @@ pub struct Env {
     pub random: Arc<dyn Random>,
     /// Files and folders.
     pub fs: Arc<dyn FileSystem>,
+    /// Threads for what blocks.
+    pub executor: Arc<dyn Executor>,
 }
 
 impl Env {
-    /// The machine's own clock, randomness and files.
+    /// The machine's own clock, randomness, files and threads.
     #[must_use]
     pub fn system() -> Self {
         Self {
             clock: Arc::new(SystemClock::new()),
             random: Arc::new(OsRandom),
             fs: Arc::new(OsFileSystem),
+            executor: Arc::new(Threads),
         }
+    }
+
+    /// Does work that blocks elsewhere: [`blocking`] on this world's executor.
+    ///
+    /// # Errors
+    /// Where the work panicked.
+    pub fn blocking<T: Send + 'static, F: FnOnce() -> T + Send + 'static>(
+        &self,
+        work: F,
+    ) -> impl Future<Output = io::Result<T>> + Send + use<T, F> {
+        blocking(self.executor.as_ref(), work)
     }
 }

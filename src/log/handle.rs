@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
 
 use bytes::Bytes;
 use uuid::Uuid;
@@ -21,7 +20,7 @@ use super::{
     Measures, OpenReport, ReadPoint, RecordBody, RemovalReport, Stream, Writer,
 };
 use crate::domain::{PartitionKey, Table, UserId};
-use crate::env::Env;
+use crate::env::{Env, Working};
 
 /// The log. Cheap to clone; dropping the last one closes it without waiting.
 #[derive(Clone)]
@@ -31,7 +30,7 @@ pub struct Log {
 
 struct Inner {
     shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    thread: Mutex<Option<Box<dyn Working>>>,
 }
 
 impl Drop for Inner {
@@ -56,13 +55,13 @@ impl Log {
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<(Self, OpenReport), LogError> {
         let (log, writer, report) = Self::open_stepped(env, dir, options, progress)?;
-        let thread = super::thread::spawn(writer).map_err(LogError::io("start", "the writer"))?;
+        let thread = env.executor.start("log-writer", Box::new(writer));
+        let thread = thread.map_err(LogError::io("start", "the writer"))?;
         *lock(&log.inner.thread) = Some(thread);
         Ok((log, report))
     }
 
-    /// Opens the log without a thread: nothing is written until the caller steps the writer. For
-    /// simulations.
+    /// Opens the log without a thread: nothing is written until the caller steps the writer.
     ///
     /// # Errors
     /// As [`Log::open`].
@@ -383,10 +382,10 @@ impl Log {
     pub fn close(&self) -> Result<(), LogError> {
         self.shared().request_close();
         let thread = lock(&self.inner.thread).take();
-        // A callback that closes the log runs on the writer's thread, which cannot wait for itself.
-        if let Some(thread) = thread.filter(|t| t.thread().id() != thread::current().id()) {
-            // The thread turns its own panics into a poisoned log.
-            let _ = thread.join();
+        if let Some(thread) = thread {
+            // A callback that closes the log runs on the writer's thread, which does not wait for
+            // itself.
+            thread.join();
         }
         match &self.shared().state().phase {
             Phase::Poisoned(why) => Err(LogError::Poisoned(why.clone())),

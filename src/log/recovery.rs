@@ -37,7 +37,7 @@ pub(crate) fn open(
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<(Writer, OpenReport), LogError> {
     let started = env.clock.monotonic();
-    env.fs.create_dir_all(dir).map_err(LogError::io("make", FOLDER))?;
+    env.fs.keep_dir(dir).map_err(LogError::io("make", FOLDER))?;
     let mut files = segment_files(env, dir)?;
     let unfinished = unfinished_last(env, dir, &files)?;
     if unfinished.is_some() {

@@ -4,7 +4,7 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use lru::LruCache;
@@ -14,7 +14,7 @@ use super::measures::Measures;
 use super::segment::file_name;
 use super::state::{Phase, Progress, Reached, State};
 use super::{Linger, LogError, LogOptions, Lsn, ReadPoint};
-use crate::env::{Env, File, OpenMode};
+use crate::env::{Bell, Env, File, OpenMode};
 
 /// Segments kept open for reading.
 const OPEN_READERS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(15);
@@ -26,6 +26,8 @@ pub(crate) struct Shared {
     pub(crate) options: LogOptions,
     state: Mutex<State>,
     work: Condvar,
+    /// Rung where the writer is stepped instead of asleep on a thread.
+    bell: OnceLock<Bell>,
     written: AtomicU64,
     visible: AtomicU64,
     durable: AtomicU64,
@@ -58,6 +60,7 @@ impl Shared {
             options,
             state: Mutex::new(state),
             work: Condvar::new(),
+            bell: OnceLock::new(),
             written: AtomicU64::new(0),
             visible: AtomicU64::new(0),
             durable: AtomicU64::new(0),
@@ -110,11 +113,21 @@ impl Shared {
         if wake {
             state.writer_sleeps = false;
         }
+        let ring = self.bell.get().filter(|_| state.has_work());
         drop(state);
         if wake {
             self.work.notify_one();
         }
+        if let Some(bell) = ring {
+            bell();
+        }
         result
+    }
+
+    /// Has `bell` rung whenever there is work for the writer. The first one stays.
+    pub(crate) fn set_bell(&self, bell: Bell) {
+        // An error gives the second one back.
+        let _ = self.bell.set(bell);
     }
 
     /// Sleeps until there is work, or for so long.

@@ -2,7 +2,7 @@
 //! from that: appends made while it syncs wait together and share the next sync.
 //!
 //! A plain struct. [`Writer::step`] does one round and never waits for work, so a simulation can
-//! drive it; `thread.rs` is the loop that a server runs.
+//! drive it; `thread.rs` has the loop that a server runs.
 //!
 //! Invariants: a record is acknowledged only after what the sync mode promises; a segment is
 //! synced before the next is made, and the next is whole and named durably before a record goes

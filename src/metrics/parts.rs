@@ -144,8 +144,8 @@ pub struct RecoveryMetrics {
 }
 
 /// Operations of the storage, in the order of [`StorageMetrics::operations`].
-pub const OPERATIONS: [&str; 7] =
-    ["head", "read", "put", "list", "folders", "delete", "delete_tree"];
+pub const OPERATIONS: [&str; 8] =
+    ["head", "read", "put", "settle", "list", "folders", "delete", "delete_tree"];
 /// Kinds of errors of the storage. That something is not there is an answer.
 pub const ERROR_KINDS: [&str; 4] = ["truncated", "conflict", "full", "io"];
 

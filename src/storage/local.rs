@@ -9,27 +9,34 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use super::folders::Folders;
 use super::{ObjectMeta, PutIf, Storage, StorageError, StorePath, Version};
-use crate::env::{FileKind, FileSystem, OpenMode};
+use crate::env::{Env, FileKind, FileSystem, OpenMode};
 
 /// Where files are written before they get their names: beside the tables' folders, never inside
 /// them, since readers of a whole tree take every file in it for a table's.
 const TEMPORARY: &str = "tmp";
 
-/// Files below one folder. Each call runs on a blocking thread.
+/// Files below one folder. Each call runs where the world does what blocks.
 #[derive(Clone)]
 pub struct LocalStorage {
-    fs: Arc<dyn FileSystem>,
+    env: Env,
     root: PathBuf,
     /// Tells the temporary names of concurrent puts apart.
     puts: Arc<AtomicU64>,
+    folders: Arc<Folders>,
 }
 
 impl LocalStorage {
     /// Storage below `root`, which may not exist yet.
     #[must_use]
-    pub fn new(fs: Arc<dyn FileSystem>, root: &Path) -> Self {
-        Self { fs, root: root.to_path_buf(), puts: Arc::default() }
+    pub fn new(env: &Env, root: &Path) -> Self {
+        Self {
+            env: env.clone(),
+            root: root.to_path_buf(),
+            puts: Arc::default(),
+            folders: Arc::new(Folders::new(root)),
+        }
     }
 
     /// Removes what a crash left half written. Nothing else may use the folder meanwhile.
@@ -39,8 +46,8 @@ impl LocalStorage {
     /// Whatever the file system says.
     pub fn remove_temporary(&self) -> io::Result<()> {
         let folder = self.root.join(TEMPORARY);
-        for entry in self.fs.list(&folder)? {
-            self.fs.remove_file(&folder.join(&entry.name))?;
+        for entry in self.env.fs.list(&folder)? {
+            self.env.fs.remove_file(&folder.join(&entry.name))?;
         }
         Ok(())
     }
@@ -53,11 +60,8 @@ impl LocalStorage {
         &self,
         work: impl FnOnce(&dyn FileSystem) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {
-        let fs = Arc::clone(&self.fs);
-        match tokio::task::spawn_blocking(move || work(fs.as_ref())).await {
-            Ok(result) => result,
-            Err(e) => Err(StorageError::Io(io::Error::other(e))),
-        }
+        let fs = Arc::clone(&self.env.fs);
+        self.env.blocking(move || work(fs.as_ref())).await.map_err(StorageError::Io)?
     }
 }
 
@@ -115,6 +119,7 @@ impl Storage for LocalStorage {
         let path = self.at(path);
         let temporary = self.root.join(TEMPORARY);
         let number = self.puts.fetch_add(1, Ordering::Relaxed);
+        let folders = Arc::clone(&self.folders);
         self.blocking(move |fs| {
             let current = meta(fs, &path)?.map(|m| m.version);
             let holds = match condition {
@@ -125,10 +130,20 @@ impl Storage for LocalStorage {
             if !holds {
                 return Err(StorageError::Conflict);
             }
-            fs.create_dir_all(parent(&path))?;
+            folders.ensure(fs, parent(&path))?;
             fs.create_dir_all(&temporary)?;
             fs.replace_through(&temporary.join(number.to_string()), &path, &bytes)?;
             meta(fs, &path)?.map(|m| m.version).ok_or(StorageError::NotFound)
+        })
+        .await
+    }
+
+    async fn settle(&self, path: &StorePath) -> Result<(), StorageError> {
+        let path = self.at(path);
+        let folders = Arc::clone(&self.folders);
+        self.blocking(move |fs| {
+            folders.ensure(fs, parent(&path))?;
+            Ok(fs.sync_dir(parent(&path))?)
         })
         .await
     }
@@ -205,7 +220,7 @@ mod tests {
     #[tokio::test]
     async fn keeps_the_storage_contract() {
         let folder = tempfile::tempdir().expect("folder");
-        contract::check(&LocalStorage::new(Arc::new(OsFileSystem), folder.path())).await;
+        contract::check(&LocalStorage::new(&Env::system(), folder.path())).await;
     }
 
     #[tokio::test]
@@ -213,7 +228,7 @@ mod tests {
         use crate::domain::{PartitionKey, Table, UserId};
         use crate::storage::layout;
         let folder = tempfile::tempdir().expect("folder");
-        let storage = LocalStorage::new(Arc::new(OsFileSystem), folder.path());
+        let storage = LocalStorage::new(&Env::system(), folder.path());
         let key = PartitionKey::whole(&UserId::checked("u").expect("user"), Table::Platforms);
         let path = layout::partition_file(&key);
         storage.put(&path, Bytes::from_static(b"one"), PutIf::Absent).await.expect("put");

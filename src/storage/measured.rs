@@ -23,6 +23,7 @@ enum Operation {
     Head,
     Read,
     Put,
+    Settle,
     List,
     Folders,
     Delete,
@@ -91,6 +92,10 @@ impl<S: Storage> Storage for Measured<S> {
         put
     }
 
+    async fn settle(&self, path: &StorePath) -> Result<(), StorageError> {
+        self.timed(Operation::Settle, self.inner.settle(path)).await
+    }
+
     async fn list(&self, folder: &StorePath) -> Result<Vec<ObjectMeta>, StorageError> {
         self.timed(Operation::List, self.inner.list(folder)).await
     }
@@ -113,11 +118,11 @@ mod tests {
     use super::super::{LocalStorage, contract, layout};
     use super::*;
     use crate::domain::{PartitionKey, Table, UserId};
-    use crate::env::{OsFileSystem, SystemClock};
+    use crate::env::{Env, SystemClock};
 
     fn measured(folder: &std::path::Path) -> (Measured<LocalStorage>, Arc<StorageMetrics>) {
         let metrics = Arc::new(StorageMetrics::default());
-        let local = LocalStorage::new(Arc::new(OsFileSystem), folder);
+        let local = LocalStorage::new(&Env::system(), folder);
         (Measured::new(local, Arc::new(SystemClock::new()), Arc::clone(&metrics)), metrics)
     }
 

@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod contract;
 mod error;
+mod folders;
 pub mod layout;
 mod local;
 mod measured;
@@ -65,7 +66,7 @@ pub trait Storage: Send + Sync {
     async fn read(&self, path: &StorePath, range: Range<u64>) -> Result<Bytes, StorageError>;
 
     /// Replaces or makes an object, whole or not at all. On return it survives power loss; on
-    /// error what was there is still there, whole.
+    /// error the old object is there or, where only its survival is in doubt, the new one.
     ///
     /// # Errors
     /// [`StorageError::Conflict`] where the condition does not hold, [`StorageError::Full`].
@@ -75,6 +76,13 @@ pub trait Storage: Send + Sync {
         bytes: Bytes,
         condition: PutIf,
     ) -> Result<Version, StorageError>;
+
+    /// Makes sure that an object that was found survives power loss. A process that was killed may
+    /// have put it there and not come to that.
+    ///
+    /// # Errors
+    /// [`StorageError`] where that cannot be promised.
+    async fn settle(&self, path: &StorePath) -> Result<(), StorageError>;
 
     /// The objects directly in a folder, by name; empty where there is no such folder. Names
     /// that begin with a dot are the storage's own and are left out.

@@ -149,7 +149,7 @@ impl Store {
                 }
                 let log = self.shared.log.clone();
                 let removed =
-                    tokio::task::spawn_blocking(move || log.remove_published_segments()).await;
+                    self.shared.env.blocking(move || log.remove_published_segments()).await;
                 if !matches!(removed, Ok(Ok(_))) {
                     return false;
                 }

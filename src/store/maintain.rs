@@ -133,7 +133,7 @@ impl Store {
         // Without a supervisor nothing starts either.
         let _ = self.supervisor.send(Drain).await;
         let log = self.shared.log.clone();
-        let closed = tokio::task::spawn_blocking(move || {
+        let closed = self.shared.env.blocking(move || {
             // What was published lets its segments go, so that the next start reads little.
             if let Err(error) = log.remove_published_segments() {
                 tracing::warn!(%error, "log segments could not be removed");

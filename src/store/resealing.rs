@@ -178,9 +178,10 @@ impl Store {
             let Some(path) = folder.listed(&object.name) else { continue };
             let bytes = storage.read(&path, 0..object.len).await.map_err(failed)?;
             let table = key.table();
-            let decoded = tokio::task::spawn_blocking(move || {
-                legacy::decode_legacy(table, bytes, Micros::new(0))
-            });
+            let decoded = self
+                .shared
+                .env
+                .blocking(move || legacy::decode_legacy(table, bytes, Micros::new(0)));
             if let Ok(Ok(rows)) = decoded.await {
                 files.push(rows);
             } else {
@@ -202,7 +203,7 @@ impl Store {
             let Some(path) = folder.listed(&object.name) else { continue };
             let bytes = storage.read(&path, 0..object.len).await.map_err(failed)?;
             let before = bytes.clone();
-            let redacted = tokio::task::spawn_blocking(move || legacy::redacted(bytes)).await;
+            let redacted = self.shared.env.blocking(move || legacy::redacted(bytes)).await;
             let Ok(Ok(redacted)) = redacted else {
                 tracing::warn!(file = path.as_str(), "legacy file cannot be read");
                 continue;

@@ -67,7 +67,7 @@ impl Store {
     /// The sealers that a changed ring put out of use.
     async fn look_at_ring(&self) -> Option<Arc<Sealer>> {
         let shared = Arc::clone(&self.shared);
-        match tokio::task::spawn_blocking(move || shared.keys.look()).await {
+        match self.shared.env.blocking(move || shared.keys.look()).await {
             Ok(Ok(before)) => {
                 if before.is_some() {
                     tracing::info!(current = %self.shared.keys.sealer().current(), "key ring changed");
@@ -84,7 +84,7 @@ impl Store {
 
     async fn load_progress(&self) -> Result<Progress, StoreError> {
         let shared = Arc::clone(&self.shared);
-        match tokio::task::spawn_blocking(move || shared.keys.progress()).await {
+        match self.shared.env.blocking(move || shared.keys.progress()).await {
             Ok(Ok(progress)) => Ok(progress),
             _ => Err(StoreError::StorageFailed),
         }
@@ -92,7 +92,7 @@ impl Store {
 
     async fn save_progress(&self, progress: &Progress) -> Result<(), StoreError> {
         let (shared, progress) = (Arc::clone(&self.shared), progress.clone());
-        match tokio::task::spawn_blocking(move || shared.keys.save(&progress)).await {
+        match self.shared.env.blocking(move || shared.keys.save(&progress)).await {
             Ok(Ok(())) => Ok(()),
             _ => Err(StoreError::StorageFailed),
         }
@@ -193,7 +193,9 @@ impl Store {
             return Ok(false);
         }
         let mut files = SealedFiles::default();
-        read_user(self.shared.storage.as_ref(), user, &mut files).await.map_err(failed)?;
+        read_user(&self.shared.env, self.shared.storage.as_ref(), user, &mut files)
+            .await
+            .map_err(failed)?;
         if !files.all_under(current) {
             return Ok(false);
         }

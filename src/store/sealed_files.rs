@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::crypto::{is_in_legacy, key_of};
 use crate::domain::{Kind, PartitionKey, Table, UserId};
+use crate::env::Env;
 use crate::parquet::{Fetched, FileView, ParquetError, decode_group};
 use crate::storage::{Storage, StorageError, layout};
 
@@ -44,11 +45,11 @@ impl SealedFiles {
 ///
 /// # Errors
 /// [`StorageError`] where folders cannot be listed.
-pub async fn read_all(storage: &dyn Storage) -> Result<SealedFiles, StorageError> {
+pub async fn read_all(env: &Env, storage: &dyn Storage) -> Result<SealedFiles, StorageError> {
     let mut all = SealedFiles::default();
     for segment in storage.folders(&layout::table_folder(Table::Platforms)).await? {
         if let Some(user) = layout::parse_user(&segment) {
-            read_user(storage, &user, &mut all).await?;
+            read_user(env, storage, &user, &mut all).await?;
         }
     }
     Ok(all)
@@ -59,6 +60,7 @@ pub async fn read_all(storage: &dyn Storage) -> Result<SealedFiles, StorageError
 /// # Errors
 /// [`StorageError`] where the file cannot be fetched.
 pub async fn read_user(
+    env: &Env,
     storage: &dyn Storage,
     user: &UserId,
     all: &mut SealedFiles,
@@ -70,7 +72,7 @@ pub async fn read_user(
         Err(StorageError::Truncated | StorageError::NotFound) => Bytes::new(),
         other => other?,
     };
-    let counted = tokio::task::spawn_blocking(move || count(&bytes)).await;
+    let counted = env.blocking(move || count(&bytes)).await;
     match counted {
         Ok(Ok(counted)) => {
             for (key, records) in counted.by_key {

@@ -44,7 +44,7 @@ async fn look(shared: &Arc<Shared>, key: &PartitionKey) -> Result<(), StorageErr
             path.clone(),
             object.len,
         );
-        let opened = tokio::task::spawn_blocking(move || FileView::open(&source).map(|_| ())).await;
+        let opened = shared.env.blocking(move || FileView::open(&source).map(|_| ())).await;
         let Ok(Err(error)) = opened else { continue };
         // A file that changed meanwhile was replaced by a checkpoint, which wrote it whole.
         let same = shared.storage.head(&path).await?.is_some_and(|now| now == object);

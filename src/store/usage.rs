@@ -67,7 +67,7 @@ impl Store {
         };
         let Some(path) = folder.listed(&file.name) else { return Ok(None) };
         let source = StoredSource::new(Arc::clone(&self.shared.storage), path, file.len);
-        let opened = tokio::task::spawn_blocking(move || FileView::open(&source)).await;
+        let opened = self.shared.env.blocking(move || FileView::open(&source)).await;
         let Ok(Ok(view)) = opened else { return Ok(None) };
         Ok(view.is_ours().then(|| Held { rows: view.rows(), bytes: file.len }))
     }

@@ -14,7 +14,8 @@
 //! - `owasp`: the OWASP API Security Top 10, item by item; `hostile`: texts that break paths and logs;
 //!   `schemathesis`: requests made from the OpenAPI document;
 //! - `metrics`: what is counted; `traces`: request ids, traces, log lines of requests;
-//! - `crash`: kill -9 under writers; `lifecycle`: start, lock, signals, recovery, damage;
+//! - `crash`: kill -9 under writers; `linearizability`: one order for all answers across kills;
+//! - `lifecycle`: start, lock, signals, recovery, damage;
 //! - `docs`: the documentation; `claims`: what the README says and no other module is about;
 //! - `cli`: the commands; `architecture`: who may use what in `src/`.
 
@@ -43,6 +44,7 @@ mod large;
 mod legacy;
 mod lifecycle;
 mod limits;
+mod linearizability;
 mod lists;
 mod metrics;
 mod openapi;

@@ -112,7 +112,7 @@ async fn write_plan(shared: &Arc<Shared>, plan: Plan) -> Result<Published, Check
     };
     let key = plan.key.clone();
     let mut changes = Changes { upserts: plan.upserts, deletes: plan.deletes, fresh: plan.fresh };
-    let (bytes, view) = blocking(move || -> Result<_, ParquetError> {
+    let (bytes, view) = blocking(&shared.env, move || -> Result<_, ParquetError> {
         if let (Some((source, view)), Some(before)) = (&base, plan.expired_before) {
             changes.deletes.extend(expired(view, source, before)?);
         }
@@ -169,7 +169,7 @@ pub async fn keep(
     let raw: Bytes = shared.storage.read(&file.path, 0..file.len).await?;
     let bytes = if key.table().spec().index_where(|k| matches!(k, Kind::Sealed)).is_some() {
         let raw = raw.clone();
-        blocking(move || redacted(raw)).await?
+        blocking(&shared.env, move || redacted(raw)).await?
     } else {
         raw.clone()
     };

@@ -38,7 +38,7 @@ pub enum Fetched {
 pub async fn fetch(shared: Arc<Shared>, file: BaseFile, need: Need) -> Result<Fetched, LoadError> {
     let source = StoredSource::new(Arc::clone(&shared.storage), file.path.clone(), file.len);
     let view = Arc::clone(&file.view);
-    let read = blocking(move || -> Result<Fetched, ParquetError> {
+    let read = blocking(&shared.env, move || -> Result<Fetched, ParquetError> {
         match need {
             Need::Group { index, columns } => {
                 let rows = read_group(&view, &source, index, columns.as_deref())?;

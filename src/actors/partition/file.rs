@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::rows::Group;
+use crate::env::Env;
 use crate::parquet::{FileView, GroupInfo, RangeSource};
 use crate::storage::{Storage, StorageError, StorePath, Version};
 
@@ -77,15 +78,13 @@ impl RangeSource for StoredSource {
     }
 }
 
-/// Runs work on a blocking thread; a panic there is an I/O error here.
+/// Does work that blocks, elsewhere; a panic there is an I/O error here.
 ///
 /// # Errors
 /// What the work answers.
 pub async fn blocking<T: Send + 'static, E: From<io::Error> + Send + 'static>(
+    env: &Env,
     work: impl FnOnce() -> Result<T, E> + Send + 'static,
 ) -> Result<T, E> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(e) => Err(E::from(io::Error::other(e))),
-    }
+    env.blocking(work).await?
 }

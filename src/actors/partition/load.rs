@@ -91,7 +91,12 @@ pub struct Loaded {
 /// # Errors
 /// [`LoadError`]; unreadable files are reported to [`Shared::unreadable`] too.
 pub async fn load(shared: &Arc<Shared>, key: &PartitionKey) -> Result<Loaded, LoadError> {
-    let loaded = load_base(shared, key).await;
+    let mut loaded = load_base(shared, key).await;
+    if matches!(loaded, Err(LoadError::Corrupt { .. })) {
+        // A checkpoint that was being written when this partition began to be built again may have
+        // replaced the file while it was read. There is one at most: a second look sees one file.
+        loaded = load_base(shared, key).await;
+    }
     if let Err(LoadError::Corrupt { file, why }) = &loaded {
         shared.unreadable.report(file, Some(key), why);
     }
@@ -143,6 +148,10 @@ async fn load_base(shared: &Arc<Shared>, key: &PartitionKey) -> Result<Base, Loa
         }
     }
     let adopted = own.as_ref().and_then(|f| f.view.footer()).map(|f| f.adopted.clone());
+    if let Some(file) = own.as_ref().filter(|_| !others.is_empty()) {
+        // What it replaced goes only where it stays.
+        shared.storage.settle(&file.path).await?;
+    }
     for leftover in adopted.unwrap_or_default() {
         // A crash came between publishing the file and removing what it replaced: analysts would
         // read its rows twice.
@@ -186,7 +195,7 @@ async fn open(
     object: &ObjectMeta,
 ) -> Result<FileView, LoadError> {
     let source = StoredSource::new(Arc::clone(&shared.storage), path.clone(), object.len);
-    let opened = blocking(move || FileView::open(&source)).await;
+    let opened = blocking(&shared.env, move || FileView::open(&source)).await;
     let view = opened.map_err(|e| failed(path.as_str(), &e))?;
     let others = match (view.table(), view.footer()) {
         (Some(table), _) if table != key.table() => Some("it holds another table"),
@@ -220,13 +229,14 @@ async fn merge(
     let fallback = key.month().map_or_else(|| shared.env.clock.now(), Month::start);
     for file in adopted {
         let bytes = shared.storage.read(&file.path, 0..file.len).await?;
-        let decoded = blocking(move || legacy::decode_legacy(table, bytes, fallback)).await;
+        let decoded =
+            blocking(&shared.env, move || legacy::decode_legacy(table, bytes, fallback)).await;
         files.push(decoded.map_err(|e| failed(file.path.as_str(), &e))?);
     }
     if let Some(file) = own {
         let source = StoredSource::new(Arc::clone(&shared.storage), file.path.clone(), file.len);
         let view = Arc::clone(&file.view);
-        let decoded = blocking(move || {
+        let decoded = blocking(&shared.env, move || {
             let groups = (0..view.groups().len()).map(|g| read_group(&view, &source, g, None));
             groups.collect::<Result<Vec<_>, _>>().map(|groups| groups.concat())
         })
@@ -249,7 +259,7 @@ async fn take_over(
 ) -> Result<Vec<Arc<Row>>, LoadError> {
     let (key, keys) = (key.clone(), shared.keys.sealer());
     let runtime = tokio::runtime::Handle::current();
-    blocking(move || {
+    blocking(&shared.env, move || {
         let sealed = rows.into_iter().map(|LegacyRow { row, credentials, .. }| {
             let Some(plain) = credentials.as_ref().and_then(from_legacy) else {
                 return Ok(Arc::new(row));
@@ -273,6 +283,10 @@ async fn replay(
     rows: &mut Rows,
     applied: Lsn,
 ) -> Result<(u64, Vec<Lsn>, i64), LoadError> {
+    if shared.log.unpublished(key).first().is_some_and(|oldest| oldest.lsn() <= applied) {
+        // The log may let go of these only where the file stays.
+        shared.storage.settle(&layout::partition_file(key)).await?;
+    }
     shared.log.published(key, applied);
     let (epoch, locations) = loop {
         let epoch = shared.log.epoch();
@@ -293,7 +307,7 @@ async fn replay(
         return Ok((epoch, Vec::new(), 0));
     }
     let (log, key) = (shared.log.clone(), key.clone());
-    let changes = blocking(move || read_changes(&log, &key, &locations)).await?;
+    let changes = blocking(&shared.env, move || read_changes(&log, &key, &locations)).await?;
     let lsns = changes.iter().map(|(lsn, _)| *lsn).collect();
     let grown = changes.iter().map(|(_, op)| growth(op)).sum();
     for (lsn, op) in changes {

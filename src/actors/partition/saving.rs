@@ -111,10 +111,10 @@ impl Partition {
             Err(error) => {
                 tracing::warn!(partition = %self.key, %error, "checkpoint failed and will be tried again");
                 ready.rows.unfreeze();
-                if let CheckpointError::Storage(StorageError::Conflict | StorageError::NotFound) =
-                    &error
-                {
-                    // The file is not the one this partition knows: what is there is read again.
+                let same_file = matches!(&error, CheckpointError::Storage(StorageError::Full));
+                if let (CheckpointError::Storage(_), false) = (&error, same_file) {
+                    // The file may not be the one this partition knows, and is the new one where
+                    // only its survival is in doubt: what is there is read again.
                     self.parked_to_queue();
                     self.start_loading(ctx);
                 }

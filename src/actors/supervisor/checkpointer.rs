@@ -78,7 +78,7 @@ async fn wake_oldest(shared: &Shared, door: &Door) {
 
 async fn remove_segments(shared: &Shared) {
     let log = shared.log.clone();
-    match tokio::task::spawn_blocking(move || log.remove_published_segments()).await {
+    match shared.env.blocking(move || log.remove_published_segments()).await {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => tracing::warn!(%error, "log segments could not be removed"),
         Err(error) => tracing::error!(%error, "removing log segments panicked"),

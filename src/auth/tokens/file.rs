@@ -109,7 +109,7 @@ impl TokenFile {
         change: impl FnOnce(&mut Vec<TokenRecord>) -> Result<T, TokenFileError>,
     ) -> Result<(T, Vec<TokenRecord>), TokenFileError> {
         let folder = self.path.parent().unwrap_or(Path::new(""));
-        self.fs.create_dir_all(folder)?;
+        self.fs.keep_dir(folder)?;
         let _lock = lock_file(self.fs.as_ref(), &folder.join("LOCK"))?;
         let mut records = self.read()?;
         let before = records.clone();

@@ -77,7 +77,12 @@ pub fn small() -> LogOptions {
 }
 
 pub fn env_on(fs: &MemoryFs, clock: &Arc<HandClock>) -> Env {
-    Env { clock: clock.clone(), random: Arc::new(FixedRandom), fs: Arc::new(fs.clone()) }
+    Env {
+        clock: clock.clone(),
+        random: Arc::new(FixedRandom),
+        fs: Arc::new(fs.clone()),
+        ..Env::system()
+    }
 }
 
 pub fn env_of(fs: &MemoryFs) -> Env {

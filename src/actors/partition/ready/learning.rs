@@ -25,7 +25,7 @@ impl Ready {
     /// Reads from the log what others logged for this partition and did not tell yet.
     pub fn catch_up(&self) -> impl Future<Output = Result<Vec<(Lsn, Op)>, LoadError>> + use<> {
         let (log, key, learned) = (self.shared.log.clone(), self.key.clone(), self.learned.clone());
-        let epoch = self.epoch;
+        let (epoch, env) = (self.epoch, self.shared.env.clone());
         async move {
             let mut missing = log.unpublished(&key);
             missing.retain(|at| !learned.contains(&at.lsn()));
@@ -33,7 +33,7 @@ impl Ready {
                 let point = ReadPoint { epoch, lsn: last.lsn() };
                 log.visible_through(point).await.map_err(|e| LoadError::Io(e.to_string()))?;
             }
-            blocking(move || read_changes(&log, &key, &missing)).await
+            blocking(&env, move || read_changes(&log, &key, &missing)).await
         }
     }
 
