@@ -37,3 +37,4 @@ pub mod seed;
 pub mod shutdown;
 pub mod storage;
 pub mod store;
+pub mod verify;

@@ -9,6 +9,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand,
 
 use super::sources::CONFIG_ENVIRONMENT;
 use super::table::{Scope, in_scope};
+use super::upkeep_args::RawUpkeep;
 use crate::crypto::KeyId;
 use crate::domain::Micros;
 use crate::seed;
@@ -60,6 +61,8 @@ pub(super) enum RawCommand {
     /// Take over everything that the Python service left in a folder
     #[command(after_help = ADOPT)]
     Adopt(Flags<ForStore>),
+    #[command(flatten)]
+    Upkeep(RawUpkeep),
     /// Make, show or take back API tokens, while the server runs or not
     #[command(subcommand)]
     Token(RawToken),

@@ -19,6 +19,8 @@ mod run;
 mod settings;
 mod sources;
 pub mod table;
+mod upkeep_args;
+mod upkeep_run;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -35,6 +37,7 @@ pub use rules::{LogFormat, Rule, SyncMode};
 pub use run::{run, start_logging};
 pub use settings::{HttpSettings, LoggingSettings, Settings, StoreSettings, TlsFiles};
 pub use sources::{CONFIG_ENVIRONMENT, ConfigFile, Entry, Environment, Resolved, Source};
+pub use upkeep_args::Upkeep;
 
 use crate::auth::TokenCommand;
 use crate::auth::tokens::NewToken;
@@ -87,6 +90,15 @@ pub enum Command {
         data: PathBuf,
         /// Which.
         command: TokenCommand,
+    },
+    /// Look after the store: verify, back up, restore, repair.
+    Upkeep {
+        /// Folder of the store.
+        data: PathBuf,
+        /// Where the ring is.
+        keys: KeySettings,
+        /// What to do.
+        command: Upkeep,
     },
     /// Cut the log.
     LogTruncate {
@@ -169,6 +181,7 @@ pub fn parse(
             Ok(Command::Adopt { store, logging: LoggingSettings::checked(&resolved)? })
         }
         RawCommand::Token(token) => token_command(token, environment, fs),
+        RawCommand::Upkeep(upkeep) => upkeep_args::command(upkeep, environment, fs),
         RawCommand::Log(RawLog::Inspect(inspect)) => {
             let data = resolve(&inspect.flags, environment, fs)?.get(&table::DATA)?;
             Ok(Command::LogInspect { data, from_lsn: inspect.from, json: inspect.json })

@@ -39,6 +39,9 @@ pub fn run() -> ExitCode {
         Command::Keys { data, settings, command } => {
             keys(&env, &data, &settings, &command).map(|said| print(&said))
         }
+        Command::Upkeep { data, keys, command } => {
+            return super::upkeep_run::run(&env, &data, &keys, &command);
+        }
         Command::LogInspect { data, from_lsn, json } => inspect(&env, &data, from_lsn, json),
         Command::LogTruncate { data, at, yes } => truncate(&env, &data, at, yes),
     };
@@ -51,7 +54,8 @@ pub fn run() -> ExitCode {
     }
 }
 
-fn print(text: &str) {
+/// Prints to standard output.
+pub(super) fn print(text: &str) {
     // Somebody who stops reading has read enough.
     let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
 }

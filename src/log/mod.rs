@@ -19,6 +19,7 @@
 mod acknowledge;
 mod batch;
 mod bytes_at;
+mod check;
 mod company;
 mod error;
 mod folder;
@@ -45,6 +46,7 @@ mod truncate;
 mod writer;
 
 pub use acknowledge::Acknowledge;
+pub use check::{Checked, check};
 pub use company::Linger;
 pub use error::{AppendError, LogError, LogFailure};
 pub use handle::Log;

@@ -187,6 +187,15 @@ pub fn parse_user(segment: &str) -> Option<UserId> {
     (user_segment(&user) == segment).then_some(user)
 }
 
+/// Whether a folder's name is that of a user whose id was too long to be spelled in it.
+#[must_use]
+pub fn is_hashed_user(segment: &str) -> bool {
+    segment
+        .strip_prefix("user_id=")
+        .and_then(|rest| rest.rsplit_once("%~"))
+        .is_some_and(|(_, hash)| hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
 /// What fuzzing checks of a user's folder.
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz {

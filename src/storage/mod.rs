@@ -9,6 +9,7 @@ mod contract;
 mod error;
 pub mod layout;
 mod local;
+pub mod walk;
 
 use std::ops::Range;
 

@@ -14,6 +14,7 @@
 //! - `owasp`: the OWASP API Security Top 10, item by item; `hostile`: texts that break paths and logs;
 //!   `schemathesis`: requests made from the OpenAPI document;
 //! - `crash`: kill -9 under writers; `lifecycle`: start, lock, signals, recovery, damage;
+//! - `verify`: the command, on sound, damaged and busy stores;
 //! - `docs`: the documentation; `claims`: what the README says and no other module is about;
 //! - `cli`: the commands; `architecture`: who may use what in `src/`.
 
@@ -55,3 +56,4 @@ mod slow;
 mod support;
 mod tokens;
 mod transport;
+mod verify;
