@@ -146,7 +146,11 @@ fn inspect(env: &Env, data: &Path, from: Option<u64>, json: bool) -> Result<(), 
 
 fn truncate(env: &Env, data: &Path, at: u64, yes: bool) -> Result<(), String> {
     let _lock = app::lock(env, data).map_err(|e: AppError| e.to_string())?;
-    if !yes && !confirmed(at) {
+    let question = format!(
+        "This gives up every change from LSN {at} on, acknowledged ones too; a copy of what is cut \
+         is kept beside the log. Go on?"
+    );
+    if !yes && !confirmed(&question) {
         return Err("nothing was changed".to_owned());
     }
     let report = log::truncate(env, &data.join("log"), Lsn::new(at)).map_err(|e| e.to_string())?;
@@ -154,11 +158,9 @@ fn truncate(env: &Env, data: &Path, at: u64, yes: bool) -> Result<(), String> {
     Ok(())
 }
 
-fn confirmed(at: u64) -> bool {
-    eprint!(
-        "This gives up every change from LSN {at} on, acknowledged ones too; a copy of what is cut \
-         is kept beside the log. Go on? [y/N] "
-    );
+/// Asks, and answers whether somebody said yes.
+pub(super) fn confirmed(question: &str) -> bool {
+    eprint!("{question} [y/N] ");
     let mut line = String::new();
     std::io::stdin().read_line(&mut line).is_ok() && matches!(line.trim(), "y" | "Y" | "yes")
 }

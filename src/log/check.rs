@@ -29,6 +29,9 @@ pub struct Checked {
     pub oldest: Lsn,
     /// Highest LSN of a whole record, or of one that a segment says came before it.
     pub last: Lsn,
+    /// No LSN up to this one is given any more: that of the last record, or what a segment behind a
+    /// gap leaves out.
+    pub given: Lsn,
     /// Segments.
     pub segments: u64,
     /// Whole records.
@@ -72,6 +75,7 @@ pub fn check(
         }
         before = segment(&mut walk, &mut checked, (file, is_last), &bytes, &found, before);
         checked.last = checked.last.max(walk.summary.last_lsn);
+        checked.given = checked.given.max(checked.last);
     }
     checked.records = walk.summary.records;
     checked.damages = walk.summary.damages;
@@ -106,6 +110,7 @@ fn segment(
     };
     checked.log_id = checked.log_id.or(Some(header.log_id));
     checked.last = checked.last.max(header.previous_last);
+    checked.given = checked.given.max(header.first.previous());
     if header.first != file.first {
         let what = format!("the segment that begins with LSN {}", header.first);
         walk.damage(&name, 0, 0, file.first, what);

@@ -22,6 +22,7 @@ mod bytes_at;
 mod check;
 mod company;
 mod error;
+mod extract;
 mod folder;
 mod frame;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -30,6 +31,7 @@ mod handle;
 mod index;
 mod inspect;
 mod lsn;
+mod mend;
 mod options;
 pub mod payload;
 mod record;
@@ -49,10 +51,12 @@ pub use acknowledge::Acknowledge;
 pub use check::{Checked, check};
 pub use company::Linger;
 pub use error::{AppendError, LogError, LogFailure};
+pub use extract::{ExtractError, Extracted, Until, continue_apart, extract, id_of};
 pub use handle::Log;
 pub use index::Location;
 pub use inspect::{Finding, InspectSummary, inspect};
 pub use lsn::{Lsn, ReadPoint};
+pub use mend::{raise, replaces};
 pub use options::{LogOptions, SyncMode};
 pub use record::{RecordBody, Subject};
 pub use status::{

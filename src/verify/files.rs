@@ -131,7 +131,7 @@ impl Files<'_> {
             let what = "its footer counts in another log: all of this log's records are applied \
                         over it";
             self.report.note(Code::OtherLog, path, what);
-        } else if Lsn::new(footer.applied_lsn) > self.log.last {
+        } else if Lsn::new(footer.applied_lsn) > self.log.given {
             self.log.ahead.push((path.to_owned(), footer.applied_lsn));
         }
     }

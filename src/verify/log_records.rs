@@ -17,7 +17,7 @@ use crate::log::{self, Finding, Lsn, Subject};
 #[derive(Default)]
 pub(super) struct LogRecords {
     pub(super) log_id: Option<Uuid>,
-    pub(super) last: Lsn,
+    pub(super) given: Lsn,
     /// Ids that records of monthly tables put somewhere.
     ids: HashMap<(UserId, Table), Ids>,
     /// Ids that may be in two months.
@@ -76,7 +76,7 @@ impl LogRecords {
         };
         let checked = log::check(env, &data.join("log"), &mut visitor, step)?;
         self.log_id = checked.log_id;
-        self.last = checked.last;
+        self.given = checked.given;
         report.log_id = checked.log_id;
         report.first_lsn = checked.oldest.get();
         report.last_lsn = checked.last.get();

@@ -39,7 +39,7 @@ pub(super) fn settle(
     let ahead = std::mem::take(&mut records.ahead);
     if !ahead.is_empty() {
         // Every one of these files was read before this look at the log's end.
-        let end = end_of_log(env, data)?.last;
+        let end = end_of_log(env, data)?.given;
         for (file, lsn) in ahead.into_iter().filter(|(_, lsn)| Lsn::new(*lsn) > end) {
             let what = format!(
                 "its footer says LSN {lsn}, and the log ends at {end}: changes that get the LSNs \

@@ -125,7 +125,7 @@ fn modules(text: &str) -> Vec<&str> {
 
 #[test]
 fn dependencies_point_down() {
-    let below: [(&str, &[&str]); 11] = [
+    let below: [(&str, &[&str]); 13] = [
         ("domain", &[]),
         ("env", &["domain"]),
         ("crypto", &["domain", "env"]),
@@ -136,6 +136,8 @@ fn dependencies_point_down() {
         ("audit", &["domain", "env"]),
         ("store", &["domain", "env", "crypto", "log", "parquet", "storage", "actors", "audit"]),
         ("auth", &["domain", "env", "audit"]),
+        ("backup", &["domain", "env", "log", "parquet", "storage"]),
+        ("repair", &["domain", "env", "log", "parquet", "storage", "verify"]),
         ("verify", &["domain", "env", "crypto", "log", "parquet", "storage"]),
     ];
     let mut wrong = Vec::new();

@@ -14,6 +14,8 @@
 //! - `owasp`: the OWASP API Security Top 10, item by item; `hostile`: texts that break paths and logs;
 //!   `schemathesis`: requests made from the OpenAPI document;
 //! - `crash`: kill -9 under writers; `lifecycle`: start, lock, signals, recovery, damage;
+//! - `backup`: backups and restores, to a moment too;
+//! - `repair`: what becomes of damaged stores;
 //! - `verify`: the command, on sound, damaged and busy stores;
 //! - `docs`: the documentation; `claims`: what the README says and no other module is about;
 //! - `cli`: the commands; `architecture`: who may use what in `src/`.
@@ -23,6 +25,7 @@
 mod architecture;
 mod audit;
 mod auth;
+mod backup;
 mod claims;
 mod cli;
 mod compression;
@@ -50,6 +53,7 @@ mod pages;
 mod quotas;
 mod random_bodies;
 mod readers;
+mod repair;
 mod saving;
 mod schemathesis;
 mod slow;
