@@ -204,6 +204,7 @@ pub async fn serve(
         Err(e) => return Err(AppError::Server(io::Error::other(e))),
     };
     let store = begin(opened.shared, &opened.report, audit.clone()).await;
+    actix_web::rt::spawn(store.clone().scrub(settings.scrub_rate));
     state.open(store.clone());
     let ended = shutdown::wait(signals, serving, bound.handle).await;
     if let Signal::Again = ended.signal {

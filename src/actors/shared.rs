@@ -78,7 +78,16 @@ impl Shared {
 
 /// Files that cannot be read: kept, reported, never overwritten. Bounded.
 #[derive(Debug, Default)]
-pub struct Unreadable(Mutex<BTreeMap<String, (Option<PartitionKey>, String)>>);
+pub struct Unreadable(Mutex<BTreeMap<String, Entry>>);
+
+/// One of them.
+#[derive(Debug)]
+struct Entry {
+    partition: Option<PartitionKey>,
+    why: String,
+    /// A scrub read all of it: that a partition's folder opens does not say that it is sound.
+    scrubbed: bool,
+}
 
 /// How many unreadable files are named; more are only logged.
 const MOST_NAMED: usize = 1000;
@@ -86,9 +95,27 @@ const MOST_NAMED: usize = 1000;
 impl Unreadable {
     /// Reports a file by its path below the store's root.
     pub fn report(&self, file: &str, partition: Option<&PartitionKey>, why: &str) {
+        self.enter(file, partition, why, false);
+    }
+
+    /// Reports a file that a scrub found damaged. It stays reported until a scrub finds it sound.
+    pub fn scrubbed(&self, file: &str, partition: &PartitionKey, why: &str) {
+        self.enter(file, Some(partition), why, true);
+    }
+
+    /// Forgets what a scrub reported of a file.
+    pub fn sound(&self, file: &str) {
+        let mut files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if files.get(file).is_some_and(|entry| entry.scrubbed) {
+            files.remove(file);
+        }
+    }
+
+    fn enter(&self, file: &str, partition: Option<&PartitionKey>, why: &str, scrubbed: bool) {
         let mut files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if files.len() < MOST_NAMED || files.contains_key(file) {
-            let entry = (partition.cloned(), why.to_owned());
+            let scrubbed = scrubbed || files.get(file).is_some_and(|entry| entry.scrubbed);
+            let entry = Entry { partition: partition.cloned(), why: why.to_owned(), scrubbed };
             if files.insert(file.to_owned(), entry).is_none() {
                 tracing::error!(file, why, "file cannot be read and is left untouched");
             }
@@ -100,13 +127,13 @@ impl Unreadable {
     /// Forgets what was reported of a partition: its folder was read again, whole.
     pub fn clear(&self, partition: &PartitionKey) {
         let mut files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        files.retain(|_, (p, _)| p.as_ref() != Some(partition));
+        files.retain(|_, e| e.scrubbed || e.partition.as_ref() != Some(partition));
     }
 
     /// The files and why each cannot be read.
     #[must_use]
     pub fn list(&self) -> Vec<(String, String)> {
         let files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        files.iter().map(|(file, (_, why))| (file.clone(), why.clone())).collect()
+        files.iter().map(|(file, entry)| (file.clone(), entry.why.clone())).collect()
     }
 }

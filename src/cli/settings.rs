@@ -25,6 +25,8 @@ pub struct Settings {
     pub audit: Bounds,
     /// The store itself.
     pub store: StoreSettings,
+    /// Bytes a second that the scrub reads; 0 for none.
+    pub scrub_rate: u64,
     /// Log lines.
     pub logging: LoggingSettings,
 }
@@ -155,6 +157,7 @@ impl Settings {
             auth: auth_settings::auth(resolved)?,
             audit: auth_settings::audit(resolved)?,
             store: StoreSettings::checked(resolved)?,
+            scrub_rate: resolved.get(&table::SCRUB_RATE)?,
             logging: LoggingSettings::checked(resolved)?,
         })
     }

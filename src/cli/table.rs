@@ -250,6 +250,9 @@ settings! {
     DISK_RESERVE: SizeRule = "disk-reserve", Storage, Store, "SIZE", "256MiB",
         size(0, TIB), "Space the log leaves free on the disk, at most a twentieth of it, so that Parquet files can still be written; writes are refused with 503 rather than take it";
 
+    SCRUB_RATE: SizeRule = "scrub-rate", Storage, Serve, "SIZE", "1MiB", size(0, TIB),
+        "Bytes a second that the server reads of its Parquet files in the background, to find \
+         damage before somebody asks for the rows; 0 for none";
     AUDIT_FILE_BYTES: SizeRule = "audit-file-bytes", Storage, Serve, "SIZE", "16MiB",
         size(4 * KIB, GIB), "Size of one file of the audit trail";
     AUDIT_FILES: CountRule = "audit-files", Storage, Serve, "COUNT", "32", count(2, 10_000),

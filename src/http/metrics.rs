@@ -94,6 +94,11 @@ fn gather(state: &AppState) -> Result<Vec<prometheus::proto::MetricFamily>, prom
             "Records whose credentials were put under another key",
             store.rewrapped(),
         )?;
+        let scrub = store.scrub_counts();
+        counter("scrub_files_total", "Files that the scrub read whole", read(&scrub.files))?;
+        counter("scrub_bytes_total", "Bytes that the scrub read", read(&scrub.bytes))?;
+        counter("scrub_passes_total", "Passes of the scrub over all files", read(&scrub.passes))?;
+        counter("scrub_damaged_total", "Times it found a file damaged", read(&scrub.damaged))?;
         let unreadable = store.readiness().unreadable.len() as u64;
         gauge("unreadable_files", "Files that cannot be read", unreadable)?;
     }

@@ -21,34 +21,62 @@ pub struct DamagedPart {
 /// # Errors
 /// The source's, [`ParquetError::Foreign`].
 pub fn check(view: &FileView, source: &dyn RangeSource) -> Result<Vec<DamagedPart>, ParquetError> {
-    let sums = view.checksums()?;
     let mut damaged = Vec::new();
-    let mut note = |group: Option<usize>, checked: Result<(), ParquetError>| {
-        if let Err(error) = checked {
-            let what = match error {
-                ParquetError::Corrupt { what } => what,
-                other => other.to_string(),
-            };
-            damaged.push(DamagedPart { group, what });
-        }
-    };
-    if source.read(0..MAGIC.len() as u64)? != MAGIC {
-        note(None, Err(ParquetError::corrupt("the file does not begin as Parquet files do")));
-    }
     for (group, info) in view.groups().iter().enumerate() {
         let fetched = Fetched::part(info.range.start, source.read(info.range.clone())?);
-        let chunks = view.group_metadata(group).into_iter().flat_map(chunk_ranges);
-        for (column, range) in chunks.enumerate() {
-            let bytes =
-                fetched.get(&range).ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
-            note(Some(group), sums.check_chunk(group, column, &bytes));
-        }
+        damaged.extend(check_group(view, group, &fetched)?);
+    }
+    damaged.extend(check_rest(view, source)?);
+    Ok(damaged)
+}
+
+/// Checks a row group, whose bytes [`FileView::group_bytes`] names.
+///
+/// # Errors
+/// [`ParquetError::Foreign`], [`ParquetError::Io`] where not all of them were fetched.
+pub fn check_group(
+    view: &FileView,
+    group: usize,
+    fetched: &Fetched,
+) -> Result<Vec<DamagedPart>, ParquetError> {
+    let sums = view.checksums()?;
+    let mut damaged = Vec::new();
+    let chunks = view.group_metadata(group).into_iter().flat_map(chunk_ranges);
+    for (column, range) in chunks.enumerate() {
+        let bytes = fetched.get(&range);
+        let bytes = bytes.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
+        damaged.extend(part(Some(group), sums.check_chunk(group, column, &bytes)));
+    }
+    Ok(damaged)
+}
+
+/// Checks what no row is in: the first bytes, bloom filters, page indexes.
+///
+/// # Errors
+/// The source's, [`ParquetError::Foreign`].
+pub fn check_rest(
+    view: &FileView,
+    source: &dyn RangeSource,
+) -> Result<Vec<DamagedPart>, ParquetError> {
+    let sums = view.checksums()?;
+    let mut damaged = Vec::new();
+    if source.read(0..MAGIC.len() as u64)? != MAGIC {
+        let what = "the file does not begin as Parquet files do".to_owned();
+        damaged.push(DamagedPart { group: None, what });
     }
     for (group, info) in view.groups().iter().enumerate() {
         if let Some(range) = info.bloom.clone() {
-            note(None, sums.check_bloom(group, &source.read(range)?));
+            damaged.extend(part(None, sums.check_bloom(group, &source.read(range)?)));
         }
     }
-    note(None, sums.check_indexes(&source.read(view.indexes())?));
+    damaged.extend(part(None, sums.check_indexes(&source.read(view.indexes())?)));
     Ok(damaged)
+}
+
+fn part(group: Option<usize>, checked: Result<(), ParquetError>) -> Option<DamagedPart> {
+    let what = match checked.err()? {
+        ParquetError::Corrupt { what } => what,
+        other => other.to_string(),
+    };
+    Some(DamagedPart { group, what })
 }

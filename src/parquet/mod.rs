@@ -41,7 +41,7 @@ mod writer;
 mod tests;
 
 pub use changes::Changes;
-pub use check::{DamagedPart, check};
+pub use check::{DamagedPart, check, check_group, check_rest};
 pub use decode::{decode_group, decode_rows, find_record, may_contain, read_ids};
 pub use encode::{Base, Encoded, Options, ROWS_PER_GROUP, encode};
 pub use error::ParquetError;

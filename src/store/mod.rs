@@ -15,6 +15,7 @@ mod maintain;
 mod record;
 mod resealing;
 mod rewrap;
+mod scrub;
 pub mod sealed_files;
 mod summary;
 mod survey;
@@ -37,6 +38,7 @@ pub use front::Front;
 pub use keyed::{Begun, KeyedRequest, Pending, Remembered};
 pub use list::{ListRequest, Page};
 pub use maintain::Readiness;
+pub use scrub::ScrubCounts;
 pub use summary::Summary;
 
 use crate::actors::Shared;
@@ -61,6 +63,7 @@ pub struct Store {
     audit: Audit,
     /// Records put under another key since the start.
     rewrapped: Arc<AtomicU64>,
+    scrub: Arc<ScrubCounts>,
 }
 
 impl Store {
@@ -74,7 +77,8 @@ impl Store {
         let cache = ListingCache::new(shared.limits.cache_bytes, Arc::clone(&cache_counts)).start();
         let idempotency = Idempotency::new().start();
         let rewrapped = Arc::default();
-        Self { shared, door, supervisor, cache, cache_counts, idempotency, audit, rewrapped }
+        let scrub = Arc::default();
+        Self { shared, door, supervisor, cache, cache_counts, idempotency, audit, rewrapped, scrub }
     }
 
     /// Finishes, at a start, an erasure that a crash cut short.

@@ -16,6 +16,7 @@
 //! - `crash`: kill -9 under writers; `lifecycle`: start, lock, signals, recovery, damage;
 //! - `backup`: backups and restores, to a moment too;
 //! - `repair`: what becomes of damaged stores;
+//! - `scrub`: damage found in the background;
 //! - `verify`: the command, on sound, damaged and busy stores;
 //! - `docs`: the documentation; `claims`: what the README says and no other module is about;
 //! - `cli`: the commands; `architecture`: who may use what in `src/`.
@@ -56,6 +57,7 @@ mod readers;
 mod repair;
 mod saving;
 mod schemathesis;
+mod scrub;
 mod slow;
 mod support;
 mod tokens;
