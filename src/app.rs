@@ -103,6 +103,7 @@ pub fn open(
         max_pending_bytes: MAX_PENDING,
         max_log_bytes: settings.log_max_bytes,
         disk_reserve: settings.disk_reserve,
+        keep_bytes: settings.log_keep_bytes,
     };
     let keys = Keys::open(env, &settings.data, &settings.keys)?;
     let (log, report) = Log::open(env, &settings.data.join("log"), options, progress)?;

@@ -97,6 +97,8 @@ pub struct StoreSettings {
     pub log_segment_bytes: u64,
     /// Bytes of the whole log; at least two segments.
     pub log_max_bytes: u64,
+    /// Bytes of log segments that are kept after nothing needs them; 0 for none.
+    pub log_keep_bytes: u64,
     /// Bytes of the disk that the log leaves free.
     pub disk_reserve: u64,
     /// Bytes of memory for loaded partitions; at least `checkpoint_bytes`.
@@ -203,6 +205,7 @@ impl StoreSettings {
             checkpoint_concurrency: resolved.get(&table::CHECKPOINT_CONCURRENCY)?,
             log_segment_bytes: resolved.get(&table::LOG_SEGMENT_BYTES)?,
             log_max_bytes: resolved.get(&table::LOG_MAX_BYTES)?,
+            log_keep_bytes: resolved.get(&table::LOG_KEEP_BYTES)?,
             disk_reserve: resolved.get(&table::DISK_RESERVE)?,
             resident_bytes: resolved.get(&table::RESIDENT_BYTES)?,
             resident_partitions: resolved.get(&table::RESIDENT_PARTITIONS)?,

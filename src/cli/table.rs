@@ -247,6 +247,9 @@ settings! {
         size(MIB, GIB), "Size of one file of the write-ahead log";
     LOG_MAX_BYTES: SizeRule = "log-max-bytes", Storage, Store, "SIZE", "4GiB",
         size(2 * MIB, TIB), "Size of the whole write-ahead log; writes are refused with 503 beyond it";
+    LOG_KEEP_BYTES: SizeRule = "log-keep-bytes", Storage, Store, "SIZE", "0", size(0, TIB),
+        "Size of the log files that are kept in log/kept/ after nothing needs them, so that a \
+         backup can be restored to a later moment; the oldest go; 0 keeps none";
     DISK_RESERVE: SizeRule = "disk-reserve", Storage, Store, "SIZE", "256MiB",
         size(0, TIB), "Space the log leaves free on the disk, at most a twentieth of it, so that Parquet files can still be written; writes are refused with 503 rather than take it";
 

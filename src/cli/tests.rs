@@ -139,6 +139,7 @@ const BAD: &[(&str, &str, &str)] = &[
     ("checkpoint-concurrency", "65", "out of range"),
     ("log-segment-bytes", "2GiB", "out of range"),
     ("log-max-bytes", "64M", "not understood"),
+    ("log-keep-bytes", "all", "not understood"),
     ("disk-reserve", "much", "not understood"),
     ("close-timeout", "never", "not understood"),
     ("resident-bytes", "lots", "not understood"),

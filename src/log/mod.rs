@@ -30,6 +30,7 @@ pub(crate) mod fuzz;
 mod handle;
 mod index;
 mod inspect;
+mod kept;
 mod lsn;
 mod mend;
 mod options;

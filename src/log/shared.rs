@@ -10,6 +10,7 @@ use std::time::Duration;
 use lru::LruCache;
 use uuid::Uuid;
 
+use super::kept::Kept;
 use super::segment::file_name;
 use super::state::{Phase, Progress, Reached, State};
 use super::{Linger, LogError, LogOptions, Lsn, ReadPoint};
@@ -32,6 +33,8 @@ pub(crate) struct Shared {
     readers: Mutex<LruCache<Lsn, Arc<dyn File>>>,
     /// Held while segments are removed, so that they go in order.
     pub(crate) removal: Mutex<()>,
+    /// Segments that are out of the log.
+    pub(crate) kept: Kept,
 }
 
 /// A lock whose holder panicked guards nothing worse than before: state changes are complete or
@@ -49,6 +52,10 @@ impl Shared {
         state: State,
     ) -> Self {
         let (progress, epoch) = (state.progress, state.epoch);
+        let kept = Kept::new(&env, dir.clone(), options.keep_bytes);
+        if let Some((lsn, _)) = state.erasures.last_key_value() {
+            kept.erased(*lsn);
+        }
         let shared = Self {
             env,
             dir,
@@ -62,6 +69,7 @@ impl Shared {
             epoch: AtomicU64::new(0),
             readers: Mutex::new(LruCache::new(OPEN_READERS)),
             removal: Mutex::new(()),
+            kept,
         };
         shared.publish(epoch, progress);
         shared

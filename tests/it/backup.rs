@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::support::busy::{Busy, shown};
 use crate::support::chance::{Chance, seed};
 use crate::support::files::{contents, paths, segments};
-use crate::support::{Server, audience, pages, platform, program, run};
+use crate::support::{Server, audience, eventually, pages, platform, program, run};
 
 const BUSY: [&str; 4] = ["--checkpoint-interval", "100ms", "--log-segment-bytes", "1MiB"];
 const NO_CHECKPOINTS: [&str; 4] = ["--checkpoint-interval", "1h", "--log-segment-bytes", "1MiB"];
@@ -314,4 +314,55 @@ async fn who_was_erased_does_not_come_back_with_a_restore() {
         assert_eq!(pages(&copy, "platforms", "a").await.len(), 0);
         assert_eq!(pages(&copy, "audiences", "b").await.len(), 6);
     }
+}
+
+#[tokio::test]
+async fn kept_segments_lead_from_a_backup_to_any_later_moment_and_hold_nobody_who_was_erased() {
+    let folder = tempfile::tempdir().expect("folder");
+    let keep = ["--log-keep-bytes", "1GiB"];
+    let server = Server::start_with(&[&BUSY[..], &keep].concat()).await;
+    let mut chance = Chance::new(seed());
+    let mut busy = Busy::start(&server, 4, &mut chance);
+    busy.until(20).await;
+    let backup = folder.path().join("backup");
+    let (data, to) = (server.data.clone(), backup.clone());
+    tokio::task::spawn_blocking(move || taken(&data, &to, &[])).await.expect("backup");
+    let log = server.data.join("log");
+    let kept = log.join("kept");
+    let [kept, log] = [kept, log].map(|path| text(&path).to_owned());
+    let kept_now = || paths(Path::new(&kept)).len();
+    let mut moments = Vec::new();
+    // Until the log has let go of what came after the backup, twice.
+    for count in [2, 4] {
+        let mut large = audience("large", "x");
+        large["filler"] = json!("y".repeat(400_000));
+        eventually("segments are kept", async || {
+            server.save("audiences", &large).await;
+            server.checkpoint().await;
+            kept_now() >= count
+        })
+        .await;
+        busy.until(5).await;
+        let histories = busy.stop().await;
+        let time = Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true);
+        moments.push((time, everything(&server, &histories.users()).await, histories.users()));
+        busy = Busy::resume(histories);
+        busy.until(5).await;
+    }
+    let ring = server.data.join("keys/ring.json");
+    for (n, (time, wanted, users)) in moments.iter().enumerate() {
+        let data = folder.path().join(format!("restored-{n}"));
+        let logs = ["--log", &kept, "--log", &log, "--keys", text(&ring), "--until", time];
+        restored(&backup, &data, &logs);
+        let copy = Server::over(&data, &NO_CHECKPOINTS).await;
+        assert_eq!(&everything(&copy, users).await, wanted, "{time}");
+    }
+    drop(busy.stop().await);
+    let erased = server.delete("/api/users/busy-1").await.expect(200);
+    assert_eq!(erased["success"], true, "{erased}");
+    eventually("the log has let go", async || {
+        server.checkpoint().await;
+        crate::support::files::holding(&server.data.join("log"), "busy-1").is_empty()
+    })
+    .await;
 }
