@@ -8,7 +8,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::Semaphore;
 
-use crate::actors::{Limits, Shared, Unreadable, registry::Registry, usage::Quotas};
+use crate::actors::{Archived, Limits, Shared, Unreadable, registry::Registry, usage::Quotas};
 use crate::audit::{self, Audit};
 use crate::auth::{AuthError, Authenticator};
 use crate::cli::{HttpSettings, Settings, StoreSettings};
@@ -136,6 +136,7 @@ pub fn open(
         keys,
         limits,
         unreadable: Unreadable::default(),
+        archived: Archived::default(),
         checkpoints,
     };
     Ok(Opened { shared: Arc::new(shared), report, lock })
@@ -205,6 +206,9 @@ pub async fn serve(
         Err(e) => return Err(AppError::Server(io::Error::other(e))),
     };
     let store = begin(opened.shared, &opened.report, audit.clone()).await;
+    if let Some(rule) = settings.archive {
+        actix_web::rt::spawn(store.clone().archive_daily(rule));
+    }
     actix_web::rt::spawn(store.clone().scrub(settings.scrub_rate));
     state.open(store.clone());
     let ended = shutdown::wait(signals, serving, bound.handle).await;

@@ -20,6 +20,7 @@
 pub mod actors;
 pub mod adopt;
 pub mod app;
+pub mod archive;
 pub mod audit;
 pub mod auth;
 pub mod backup;

@@ -18,4 +18,4 @@ pub mod supervisor;
 pub mod usage;
 
 pub use error::StoreError;
-pub use shared::{Limits, Shared, Unreadable};
+pub use shared::{Archived, Limits, Shared, Unreadable};

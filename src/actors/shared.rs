@@ -1,6 +1,6 @@
 //! What all actors are handed: the parts they work with and the bounds they keep.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -57,6 +57,8 @@ pub struct Shared {
     pub limits: Limits,
     /// Files that cannot be read, and why.
     pub unreadable: Unreadable,
+    /// Months that lists leave out.
+    pub archived: Archived,
     /// Permits for checkpoints: as many are under way at once as [`Limits`] says, whoever asked.
     pub checkpoints: Arc<Semaphore>,
 }
@@ -73,6 +75,40 @@ impl Shared {
     #[must_use]
     pub fn millis(&self) -> u64 {
         u64::try_from(self.env.clock.monotonic().as_millis()).unwrap_or(u64::MAX).max(1)
+    }
+}
+
+/// Partitions whose file is in the archive and holds everything of them: lists leave them out
+/// unless asked. Those of users whose months were looked for; a partition says so itself once it
+/// is loaded.
+#[derive(Debug, Default)]
+pub struct Archived(Mutex<HashSet<PartitionKey>>);
+
+impl Archived {
+    fn keys(&self) -> std::sync::MutexGuard<'_, HashSet<PartitionKey>> {
+        // Each change is one call: a panic between them leaves a whole set behind.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says whether a partition is archived.
+    pub fn set(&self, key: &PartitionKey, archived: bool) {
+        let mut keys = self.keys();
+        if archived {
+            keys.insert(key.clone());
+        } else {
+            keys.remove(key);
+        }
+    }
+
+    /// Whether a partition is archived.
+    #[must_use]
+    pub fn has(&self, key: &PartitionKey) -> bool {
+        self.keys().contains(key)
+    }
+
+    /// Forgets a user's.
+    pub fn forget(&self, user: &UserId) {
+        self.keys().retain(|key| key.user() != user);
     }
 }
 

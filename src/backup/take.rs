@@ -186,7 +186,7 @@ fn sync_up(env: &Env, folder: &Path, top: &Path) -> Result<(), BackupError> {
 /// Files outside the tables: small, some of them written in place, so they are copied.
 fn rest(tree: &mut Tree<'_>, options: &BackupOptions) -> Result<(), BackupError> {
     let tables: Vec<&str> = Table::ALL.iter().map(|table| table.spec().name).collect();
-    let skip = ["log", "tmp", "hold", "legacy", "keys", "quarantine", "LOCK"];
+    let skip = ["log", "tmp", "hold", "legacy", "archive", "keys", "quarantine", "LOCK"];
     let (fs, data) = (tree.env.fs.clone(), tree.data);
     let mut folders = vec![PathBuf::new()];
     while let Some(folder) = folders.pop() {
@@ -230,7 +230,11 @@ fn small(tree: &mut Tree<'_>, path: &Path) -> Result<(), BackupError> {
 fn erased(tree: &mut Tree<'_>, log: &Extracted) -> Result<(), BackupError> {
     for (user, lsn) in &log.erasures {
         let folders = Table::ALL.into_iter().flat_map(|table| {
-            [layout::user_folder(user, table), layout::legacy_user_folder(user, table)]
+            [
+                layout::user_folder(user, table),
+                layout::archive_user_folder(user, table),
+                layout::legacy_user_folder(user, table),
+            ]
         });
         for folder in folders {
             let prefix = format!("{}/", folder.as_str());

@@ -52,8 +52,9 @@ impl Tree<'_> {
         let mut walk = Walk::new(fs.as_ref(), self.data, &mut ignored);
         let mut done = 0;
         // A file that the Python service wrote goes to `legacy/` before it is replaced: looking
-        // there last, none is missed.
-        for area in Area::ALL {
+        // there last, none is missed. A month goes to the archive or comes back, and is for a
+        // moment in both: looking there before and after, none is missed either.
+        for area in [Area::Archive, Area::Tables, Area::Archive, Area::Legacy] {
             for table in Table::ALL {
                 let listing = |e| BackupError::io("list", self.data)(e);
                 for user in walk.users(area, table).map_err(listing)? {
@@ -115,6 +116,12 @@ impl Tree<'_> {
         let path = format!("{folder}/{}", file.name);
         let (from, to) = (self.data.join(&path), self.to.join(&path));
         let version = format!("{:032x}", file.stat.version);
+        if self.files.get(&path).is_some_and(|entry| entry.version == version) {
+            return Ok(true);
+        }
+        if self.files.contains_key(&path) {
+            self.remove(&path)?;
+        }
         self.make_folder(&to)?;
         let fs = self.env.fs.as_ref();
         let earlier = self.base.as_ref().and_then(|(data, files)| {

@@ -32,6 +32,11 @@ changes by itself; this does it for the whole folder at once. What is replaced g
 Ended anywhere, it can be begun again. Exit code 1 where files cannot be read: they are named and
 stay as they are.";
 
+const ARCHIVE: &str = "\
+The server must not run on the same folder meanwhile; it archives by itself, daily, with
+--archive-after. A month goes as a whole, to archive/ in the store's folder. Its records are still
+read by id, and listed with ?archived=true; changing one brings the month back.";
+
 /// The whole command line.
 #[derive(Parser)]
 #[command(
@@ -61,6 +66,9 @@ pub(super) enum RawCommand {
     /// Take over everything that the Python service left in a folder
     #[command(after_help = ADOPT)]
     Adopt(Flags<ForStore>),
+    /// Move months that ended long ago to the archive, out of lists
+    #[command(after_help = ARCHIVE)]
+    Archive(RawArchive),
     #[command(flatten)]
     Upkeep(RawUpkeep),
     /// Make, show or take back API tokens, while the server runs or not
@@ -72,6 +80,19 @@ pub(super) enum RawCommand {
     /// Look at, or cut, the write-ahead log of a stopped server
     #[command(subcommand)]
     Log(RawLog),
+}
+
+/// Arguments of `archive`.
+#[derive(Args)]
+pub(super) struct RawArchive {
+    /// How long ago a month must have ended, such as 90d
+    #[arg(long, value_name = "DURATION", required = true, value_parser = ttl)]
+    pub(super) older_than: std::time::Duration,
+    /// The status that all records of the month must have
+    #[arg(long, value_name = "STATUS", default_value = "archived")]
+    pub(super) status: String,
+    #[command(flatten)]
+    pub(super) flags: Flags<ForStore>,
 }
 
 /// Arguments of `config`.

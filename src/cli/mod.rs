@@ -45,6 +45,7 @@ use crate::crypto::KeySettings;
 use crate::domain::Micros;
 use crate::env::FileSystem;
 use crate::seed;
+use crate::store::ArchiveRule;
 
 /// What to do, with everything it needs.
 pub enum Command {
@@ -65,6 +66,15 @@ pub enum Command {
         store: Box<StoreSettings>,
         /// Log lines.
         logging: LoggingSettings,
+    },
+    /// Move months to the archive.
+    Archive {
+        /// How to open the store.
+        store: Box<StoreSettings>,
+        /// Log lines.
+        logging: LoggingSettings,
+        /// Which.
+        rule: ArchiveRule,
     },
     /// Print or change the key ring.
     Keys {
@@ -179,6 +189,13 @@ pub fn parse(
             let mut store = Box::new(StoreSettings::checked(&resolved)?);
             store.keys.environment = environment_ring(environment);
             Ok(Command::Adopt { store, logging: LoggingSettings::checked(&resolved)? })
+        }
+        RawCommand::Archive(archive) => {
+            let resolved = resolve(&archive.flags, environment, fs)?;
+            let mut store = Box::new(StoreSettings::checked(&resolved)?);
+            store.keys.environment = environment_ring(environment);
+            let rule = ArchiveRule { older_than: archive.older_than, status: archive.status };
+            Ok(Command::Archive { store, logging: LoggingSettings::checked(&resolved)?, rule })
         }
         RawCommand::Token(token) => token_command(token, environment, fs),
         RawCommand::Upkeep(upkeep) => upkeep_args::command(upkeep, environment, fs),

@@ -8,6 +8,7 @@ use super::keys_command::keys;
 use super::{Command, LogFormat, LoggingSettings, Settings, as_json, as_table, parse};
 use crate::adopt;
 use crate::app::{self, AppError};
+use crate::archive;
 use crate::auth::{self, Mode, TokenCommand};
 use crate::env::Env;
 use crate::log::{self, Finding, Lsn};
@@ -34,6 +35,10 @@ pub fn run() -> ExitCode {
         Command::Seed(args) => seed::command(env, *args).map_err(|e| e.to_string()),
         Command::Adopt { store, logging } => {
             adopt::command(env, &store, &logging).map_err(|e| e.to_string())
+        }
+        Command::Archive { store, logging, rule } => {
+            let done = archive::command(env, &store, &logging, &rule);
+            done.map(|said| print(&said)).map_err(|e| e.to_string())
         }
         Command::Token { data, command } => token(&env, &data, &command),
         Command::Keys { data, settings, command } => {

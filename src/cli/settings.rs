@@ -13,6 +13,7 @@ use crate::audit::Bounds;
 use crate::auth::AuthSettings;
 use crate::crypto::KeySettings;
 use crate::domain::limits::InputLimits;
+use crate::store::ArchiveRule;
 
 /// Everything the server is told at its start.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -25,6 +26,8 @@ pub struct Settings {
     pub audit: Bounds,
     /// The store itself.
     pub store: StoreSettings,
+    /// Which months are archived, daily; `None` for none.
+    pub archive: Option<ArchiveRule>,
     /// Bytes a second that the scrub reads; 0 for none.
     pub scrub_rate: u64,
     /// Log lines.
@@ -159,6 +162,7 @@ impl Settings {
             auth: auth_settings::auth(resolved)?,
             audit: auth_settings::audit(resolved)?,
             store: StoreSettings::checked(resolved)?,
+            archive: archive(resolved)?,
             scrub_rate: resolved.get(&table::SCRUB_RATE)?,
             logging: LoggingSettings::checked(resolved)?,
         })
@@ -175,6 +179,12 @@ fn input(resolved: &Resolved) -> Result<InputLimits, CliError> {
         list: resolved.get(&table::MAX_LIST)?,
         extra: bytes(resolved.get(&table::MAX_EXTRA)?),
     })
+}
+
+fn archive(resolved: &Resolved) -> Result<Option<ArchiveRule>, CliError> {
+    let older_than: Duration = resolved.get(&table::ARCHIVE_AFTER)?;
+    let status = resolved.get(&table::ARCHIVE_STATUS)?;
+    Ok((!older_than.is_zero()).then_some(ArchiveRule { older_than, status }))
 }
 
 fn tls(resolved: &Resolved) -> Result<Option<TlsFiles>, CliError> {

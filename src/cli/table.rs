@@ -253,6 +253,12 @@ settings! {
     DISK_RESERVE: SizeRule = "disk-reserve", Storage, Store, "SIZE", "256MiB",
         size(0, TIB), "Space the log leaves free on the disk, at most a twentieth of it, so that Parquet files can still be written; writes are refused with 503 rather than take it";
 
+    ARCHIVE_AFTER: DurationRule = "archive-after", Storage, Serve, "DURATION", "0s",
+        millis(0, 36_500 * DAY),
+        "How long after its end a month is moved to archive/, where all its records have \
+         archive-status; the server looks daily; 0s for never";
+    ARCHIVE_STATUS: TextRule = "archive-status", Storage, Serve, "STATUS", "archived", TextRule,
+        "The status that all records of a month must have to be archived";
     SCRUB_RATE: SizeRule = "scrub-rate", Storage, Serve, "SIZE", "1MiB", size(0, TIB),
         "Bytes a second that the server reads of its Parquet files in the background, to find \
          damage before somebody asks for the rows; 0 for none";

@@ -127,6 +127,8 @@ const BAD: &[(&str, &str, &str)] = &[
     ("jwt-refresh", "0s", "out of range"),
     ("jwt-cooldown", "10", "the unit is missing"),
     ("jwt-stale", "31d", "out of range"),
+    ("archive-after", "90", "the unit is missing"),
+    ("archive-status", " ", "not understood"),
     ("scrub-rate", "fast", "not understood"),
     ("audit-file-bytes", "1KiB", "out of range"),
     ("audit-files", "1", "out of range"),

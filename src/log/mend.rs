@@ -44,17 +44,13 @@ pub fn replaces(env: &Env, dir: &Path, other: &Path, name: &str) -> Result<bool,
             return Ok(false);
         }
     }
-    match own.get(at + 1) {
-        Some(after) => {
-            let (after, _, _) = read(dir, after)?;
-            Ok(after.is_some_and(|a| a.log_id == header.log_id && a.previous_last == last))
-        }
-        None => {
-            let Some(damaged) = own.get(at) else { return Ok(false) };
-            let (_, _, written) = read(dir, damaged)?;
-            Ok(whole.end >= written)
-        }
+    if let Some(after) = own.get(at + 1) {
+        let (after, _, _) = read(dir, after)?;
+        return Ok(after.is_some_and(|a| a.log_id == header.log_id && a.previous_last == last));
     }
+    let Some(damaged) = own.get(at) else { return Ok(false) };
+    let (_, _, written) = read(dir, damaged)?;
+    Ok(whole.end >= written)
 }
 
 /// Makes the log in `dir` go on above `above`: files hold changes with LSNs up to it, which the

@@ -104,12 +104,11 @@ pub fn plan(
         }
     }
     for path in files {
-        match rebuild(env, data, sources, &path)? {
-            Some((result, _)) => plan.steps.push(Step::Rebuild { path, result }),
-            None => {
-                let of = |f: &&Finding| f.file == path && f.code == Code::FileDamaged;
-                plan.left.extend(report.findings.iter().filter(of).cloned());
-            }
+        if let Some((result, _)) = rebuild(env, data, sources, &path)? {
+            plan.steps.push(Step::Rebuild { path, result });
+        } else {
+            let of = |f: &&Finding| f.file == path && f.code == Code::FileDamaged;
+            plan.left.extend(report.findings.iter().filter(of).cloned());
         }
     }
     if above > Lsn::NONE {
@@ -141,15 +140,12 @@ fn log_steps(
                 break;
             }
         }
-        match whole {
-            Some(from) => plan.steps.push(Step::ReplaceSegment { name: name.to_owned(), from }),
-            None => {
-                // What follows goes too: the log has no holes.
-                let last = Lsn::new(report.last_lsn);
-                plan.steps.push(Step::CutLog { at, last });
-                return Ok(());
-            }
-        }
+        let Some(from) = whole else {
+            // What follows goes too: the log has no holes.
+            plan.steps.push(Step::CutLog { at, last: Lsn::new(report.last_lsn) });
+            return Ok(());
+        };
+        plan.steps.push(Step::ReplaceSegment { name: name.to_owned(), from });
     }
     Ok(())
 }

@@ -83,6 +83,28 @@ pub fn legacy_user_folder(user: &UserId, table: Table) -> StorePath {
     StorePath(LEGACY.to_owned()).join(table.spec().name).join(&user_segment(user))
 }
 
+/// Where months go that are archived, by table, below the store's root.
+const ARCHIVE: &str = "archive";
+
+/// The folder of a user's archived months of a table.
+#[must_use]
+pub fn archive_user_folder(user: &UserId, table: Table) -> StorePath {
+    StorePath(ARCHIVE.to_owned()).join(table.spec().name).join(&user_segment(user))
+}
+
+/// The file of an archived partition.
+#[must_use]
+pub fn archive_file(key: &PartitionKey) -> StorePath {
+    month_folder(archive_user_folder(key.user(), key.table()), key.month())
+        .join(&partition_file_name(key))
+}
+
+/// The folder of one year of a user's archived months.
+#[must_use]
+pub fn archive_year_folder(user: &UserId, table: Table, year: u16) -> StorePath {
+    archive_user_folder(user, table).join(&format!("year={year:04}"))
+}
+
 fn month_folder(folder: StorePath, month: Option<Month>) -> StorePath {
     match month {
         Some(month) => folder

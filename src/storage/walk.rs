@@ -13,19 +13,22 @@ use crate::env::{DirEntry, FileKind, FileSystem, Stat};
 pub enum Area {
     /// The tables themselves.
     Tables,
+    /// Months that were archived.
+    Archive,
     /// What the Python service wrote, replaced since.
     Legacy,
 }
 
 impl Area {
     /// The trees that hold partitions.
-    pub const ALL: [Self; 2] = [Self::Tables, Self::Legacy];
+    pub const ALL: [Self; 3] = [Self::Tables, Self::Archive, Self::Legacy];
 
     /// What the paths of its tables begin with.
     #[must_use]
     pub fn prefix(self) -> &'static str {
         match self {
             Self::Tables => "",
+            Self::Archive => "archive/",
             Self::Legacy => "legacy/",
         }
     }
@@ -76,6 +79,12 @@ pub struct PartitionFolder {
 }
 
 impl PartitionFolder {
+    /// Whether it is where this partition's files belong.
+    #[must_use]
+    pub fn is_of(&self, key: &PartitionKey) -> bool {
+        self.path.strip_prefix(self.area.prefix()) == Some(layout::partition_folder(key).as_str())
+    }
+
     /// The partition, where it is this user's.
     #[must_use]
     pub fn key(&self, user: &UserId) -> Option<PartitionKey> {

@@ -5,6 +5,7 @@
 //! what they say. Reads see every change that was answered before they began.
 
 mod adopt;
+mod archive;
 mod cached;
 mod credentials;
 mod erase;
@@ -33,6 +34,7 @@ pub use crate::actors::listing_cache::{CacheCounts, Listing};
 pub use crate::actors::messages::{Precondition, Written};
 pub use crate::actors::usage::Quota;
 pub use adopt::Adopted;
+pub use archive::{ArchiveRule, ArchivedMonths};
 pub use erase::Erased;
 pub use front::Front;
 pub use keyed::{Begun, KeyedRequest, Pending, Remembered};

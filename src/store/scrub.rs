@@ -80,8 +80,13 @@ impl Store {
     }
 
     async fn partition(&self, key: &PartitionKey, pace: Pace) -> Result<(), StorageError> {
-        let path = layout::partition_file(key);
-        let begun = match self.shared.storage.head(&path).await {
+        let mut path = layout::partition_file(key);
+        let mut begun = self.shared.storage.head(&path).await;
+        if matches!(begun, Ok(None)) {
+            path = layout::archive_file(key);
+            begun = self.shared.storage.head(&path).await;
+        }
+        let begun = match begun {
             Ok(Some(object)) => object,
             // The survey and whoever asks for the partition say so.
             Ok(None) | Err(StorageError::NotAFolder) => return Ok(()),

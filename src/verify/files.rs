@@ -15,7 +15,7 @@ use crate::parquet::{
     self, Fetched, FileView, OpenFile, ParquetError, RangeSource, decode_group, legacy, read_ids,
 };
 use crate::storage::layout;
-use crate::storage::walk::{Area, PartitionFolder, Walk};
+use crate::storage::walk::{Area, PartitionFolder, UserFolder, Walk};
 
 /// What the files are checked with.
 pub(super) struct Files<'a> {
@@ -35,7 +35,17 @@ impl Files<'_> {
         let mut walk = Walk::new(fs.as_ref(), self.data, &mut unexpected);
         for (area, table) in areas() {
             for user in walk.users(area, table).map_err(VerifyError::io(table.spec().name))? {
-                let folders = walk.partitions(&user).map_err(VerifyError::io(&user.path))?;
+                if area == Area::Archive && self.has_table(&user.path) {
+                    // Looked at with the user's other months.
+                    continue;
+                }
+                let mut folders = walk.partitions(&user).map_err(VerifyError::io(&user.path))?;
+                if area == Area::Tables {
+                    let path = format!("{}{}", Area::Archive.prefix(), user.path);
+                    let archived = UserFolder { area: Area::Archive, path, ..user.clone() };
+                    let archived = walk.partitions(&archived);
+                    folders.extend(archived.map_err(VerifyError::io(&user.path))?);
+                }
                 if area == Area::Legacy {
                     for folder in &folders {
                         self.kept(folder, step);
@@ -58,6 +68,12 @@ impl Files<'_> {
             self.report.note(Code::Unexpected, &path, what);
         }
         Ok(())
+    }
+
+    /// Whether a user's folder in the archive has one among the tables, too.
+    fn has_table(&self, path: &str) -> bool {
+        let path = path.strip_prefix(Area::Archive.prefix());
+        path.is_some_and(|path| self.env.fs.stat(&self.data.join(path)).is_ok())
     }
 
     fn folder(
@@ -106,7 +122,7 @@ impl Files<'_> {
         self.report.files += 1;
         self.report.rows += view.rows();
         let key = folder.key(&footer.user).filter(|_| view.table() == Some(folder.table));
-        let Some(key) = key.filter(|k| layout::partition_folder(k).as_str() == folder.path) else {
+        let Some(key) = key.filter(|k| folder.is_of(k)) else {
             let table = view.table().map_or("", |table| table.spec().name);
             let what = format!("it holds {table} of another user, or is in another's folder");
             self.report.note(Code::FileMisplaced, path, &what);

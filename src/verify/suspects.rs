@@ -17,7 +17,7 @@ use crate::log::payload::{self, Op};
 use crate::log::{self, Finding, Lsn, Subject};
 use crate::parquet::{Fetched, FileView, OpenFile, ParquetError, legacy, read_ids};
 use crate::storage::layout;
-use crate::storage::walk::is_parquet;
+use crate::storage::walk::{Area, is_parquet};
 
 /// How often files that change are looked at again.
 const ROUNDS: usize = 5;
@@ -135,23 +135,31 @@ fn duplicate(suspect: &Suspect, months: &[Month], report: &mut Report) {
     report.note(Code::DuplicateId, folder.as_str(), &what);
 }
 
+/// A partition's files, in the archive and among the tables, by their paths below the root.
 fn list(env: &Env, data: &Path, key: &PartitionKey) -> Vec<(String, Stat)> {
-    let folder = data.join(layout::partition_folder(key).as_str());
-    // What cannot be listed holds nothing that could be compared.
-    let entries = env.fs.list(&folder).unwrap_or_default();
-    let named = entries.into_iter().filter(|entry| is_parquet(&entry.name));
-    named.filter_map(|e| Some((e.name.clone(), env.fs.stat(&folder.join(&e.name)).ok()?))).collect()
+    let mut files = Vec::new();
+    for area in [Area::Archive, Area::Tables] {
+        let folder = format!("{}{}", area.prefix(), layout::partition_folder(key).as_str());
+        // What cannot be listed holds nothing that could be compared.
+        let entries = env.fs.list(&data.join(&folder)).unwrap_or_default();
+        for entry in entries.into_iter().filter(|entry| is_parquet(&entry.name)) {
+            let path = format!("{folder}/{}", entry.name);
+            if let Ok(stat) = env.fs.stat(&data.join(&path)) {
+                files.push((path, stat));
+            }
+        }
+    }
+    files
 }
 
 /// Which of the wanted ids a partition's files hold; `None` where they changed under the reading
 /// or cannot be read, which is reported elsewhere.
 fn read(env: &Env, data: &Path, key: &PartitionKey, wanted: &HashSet<&RecordId>) -> Option<Held> {
     let files = list(env, data, key);
-    let folder = data.join(layout::partition_folder(key).as_str());
     let mut held = Held { applied: Lsn::NONE, log_id: None, ids: HashSet::new(), files };
-    for (name, _) in held.files.clone() {
+    for (path, _) in held.files.clone() {
         let read = (|| -> Result<(), ParquetError> {
-            let source = OpenFile::open(env.fs.as_ref(), &folder.join(&name))?;
+            let source = OpenFile::open(env.fs.as_ref(), &data.join(&path))?;
             let view = FileView::open(&source)?;
             let Some(footer) = view.footer() else {
                 let fallback = key.month().map_or(Micros::new(0), Month::start);

@@ -14,6 +14,7 @@
 //! - `owasp`: the OWASP API Security Top 10, item by item; `hostile`: texts that break paths and logs;
 //!   `schemathesis`: requests made from the OpenAPI document;
 //! - `crash`: kill -9 under writers; `lifecycle`: start, lock, signals, recovery, damage;
+//! - `archive`: months moved out of the way;
 //! - `backup`: backups and restores, to a moment too;
 //! - `repair`: what becomes of damaged stores;
 //! - `scrub`: damage found in the background;
@@ -24,6 +25,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests touch files and clocks as a user would")]
 
 mod architecture;
+mod archive;
 mod audit;
 mod auth;
 mod backup;
