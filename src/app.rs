@@ -9,7 +9,9 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::Semaphore;
 
-use crate::actors::{Limits, Shared, Threads, Unreadable, registry::Registry, usage::Quotas};
+use crate::actors::{
+    Archived, Limits, Shared, Threads, Unreadable, registry::Registry, usage::Quotas,
+};
 use crate::audit::{self, Audit};
 use crate::auth::{AuthError, Authenticator};
 use crate::cli::{HttpSettings, Settings, StoreSettings};
@@ -105,6 +107,7 @@ pub fn open(
         max_pending_bytes: MAX_PENDING,
         max_log_bytes: settings.log_max_bytes,
         disk_reserve: settings.disk_reserve,
+        keep_bytes: settings.log_keep_bytes,
     };
     let keys = Keys::open(env, &settings.data, &settings.keys)?;
     let (log, report) = Log::open(env, &settings.data.join("log"), options, progress)?;
@@ -138,6 +141,7 @@ pub fn open(
         keys,
         limits,
         unreadable: Unreadable::default(),
+        archived: Archived::default(),
         checkpoints,
     };
     Ok(Opened { shared: Arc::new(shared), report, lock })
@@ -235,6 +239,10 @@ pub async fn serve(
         count => Threads::start(count),
     };
     let store = begin(opened.shared, &opened.report, audit.clone(), threads).await;
+    if let Some(rule) = settings.archive {
+        actix_web::rt::spawn(store.clone().archive_daily(rule));
+    }
+    actix_web::rt::spawn(store.clone().scrub(settings.scrub_rate));
     state.open(store.clone());
     actix_web::rt::spawn(store.clone().keep_usage(settings.usage_interval));
     let Some(again) = shutdown::wait(signals, bound.serving, settings.http.drain_timeout).await

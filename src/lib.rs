@@ -20,8 +20,10 @@
 pub mod actors;
 pub mod adopt;
 pub mod app;
+pub mod archive;
 pub mod audit;
 pub mod auth;
+pub mod backup;
 pub mod cli;
 pub mod crypto;
 pub mod domain;
@@ -36,7 +38,9 @@ pub mod metrics;
 #[cfg(feature = "otlp")]
 pub mod otlp;
 pub mod parquet;
+pub mod repair;
 pub mod seed;
 pub mod shutdown;
 pub mod storage;
 pub mod store;
+pub mod verify;

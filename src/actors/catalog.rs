@@ -20,7 +20,7 @@ use super::shared::Shared;
 use super::supervisor::Door;
 use crate::domain::{Micros, Month, PartitionKey, RecordId, Table, UserId};
 use crate::log::ReadPoint;
-use crate::storage::{StorageError, layout, stored_months};
+use crate::storage::{StorageError, archived_months, layout, stored_months};
 
 /// The months of a table, newest first.
 #[derive(Message)]
@@ -296,6 +296,12 @@ async fn read(
         shared.unreadable.report(folder.as_str(), None, "something in it or it is no folder");
         StoreError::PartitionCorrupt
     })?);
+    for month in archived_months(shared.storage.as_ref(), &user, table)
+        .await
+        .map_err(|_| StoreError::StorageFailed)?
+    {
+        note_archived(&shared, &PartitionKey::monthly(&user, table, month)).await?;
+    }
     let mut foreign = None;
     if ids {
         let mut all = Vec::new();
@@ -307,6 +313,25 @@ async fn read(
         foreign = Some(all);
     }
     Ok(Read { months, foreign })
+}
+
+/// Notes a month that is in the archive alone. A running partition knows better, and says so.
+async fn note_archived(shared: &Shared, key: &PartitionKey) -> Result<(), StoreError> {
+    let failed = |_| StoreError::StorageFailed;
+    let moving =
+        || shared.registry.partition(key).is_some() || !shared.log.unpublished(key).is_empty();
+    let elsewhere = layout::partition_file(key);
+    if moving()
+        || shared.storage.head(&elsewhere).await.map_err(failed)?.is_some()
+        || shared.storage.head(&layout::archive_file(key)).await.map_err(failed)?.is_none()
+    {
+        return Ok(());
+    }
+    shared.archived.set(key, true);
+    if moving() {
+        shared.archived.set(key, false);
+    }
+    Ok(())
 }
 
 /// The earliest month a list can still need, given the oldest `created_at` it wants. Rows of the

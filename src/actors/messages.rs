@@ -10,6 +10,7 @@ use super::idempotency::Ticket;
 use super::partition::Scan;
 use crate::domain::{Micros, Patch, RecordId, Row, Sealed};
 use crate::log::{Lsn, ReadPoint};
+use crate::storage::Version;
 
 /// An answer that is valid once the log is durable through `as_of`: what it says may rest on
 /// changes that are still being written, and that a failed batch may yet take back.
@@ -177,6 +178,13 @@ pub enum Work {
         /// Where the answer goes: whether there was anything to write.
         reply: Option<ReplyTo<bool>>,
     },
+    /// Move the file to the archive, where it is this version and nothing is unsaved.
+    Archive {
+        /// The version whose rows were looked at.
+        version: Version,
+        /// Where the answer goes: whether it was moved.
+        reply: ReplyTo<bool>,
+    },
     /// Stop when nothing is unsaved; save first where something is.
     Passivate,
     /// Stop without saving: the user is being erased. Answered when no write is under way.
@@ -197,6 +205,7 @@ impl Work {
                 | Self::Scan { .. }
                 | Self::ForeignIds { .. }
                 | Self::Weigh { .. }
+                | Self::Archive { .. }
         )
     }
 
@@ -207,7 +216,9 @@ impl Work {
             Self::Get { reply, .. } => answer(reply, Err(error), as_of),
             Self::Scan { reply, .. } => answer(reply, Err(error), as_of),
             Self::ForeignIds { reply, .. } => answer(reply, Err(error), as_of),
-            Self::Checkpoint { reply: Some(reply), .. } => answer(reply, Err(error), as_of),
+            Self::Checkpoint { reply: Some(reply), .. } | Self::Archive { reply, .. } => {
+                answer(reply, Err(error), as_of);
+            }
             Self::Weigh { reply } | Self::Close { reply } => answer(reply, Err(error), as_of),
             Self::Checkpoint { .. } | Self::Learn { .. } | Self::Passivate => {}
         }

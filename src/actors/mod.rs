@@ -19,5 +19,5 @@ mod threads;
 pub mod usage;
 
 pub use error::StoreError;
-pub use shared::{Limits, Shared, Unreadable};
+pub use shared::{Archived, Limits, Shared, Unreadable};
 pub use threads::Threads;

@@ -1,6 +1,6 @@
 //! What all actors are handed: the parts they work with and the bounds they keep.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -60,6 +60,8 @@ pub struct Shared {
     pub metrics: Parts,
     /// What the storage's calls took.
     pub storage_metrics: Arc<StorageMetrics>,
+    /// Months that lists leave out.
+    pub archived: Archived,
     /// Permits for checkpoints: as many are under way at once as [`Limits`] says, whoever asked.
     pub checkpoints: Arc<Semaphore>,
 }
@@ -79,9 +81,52 @@ impl Shared {
     }
 }
 
+/// Partitions whose file is in the archive and holds everything of them: lists leave them out
+/// unless asked. Those of users whose months were looked for; a partition says so itself once it
+/// is loaded.
+#[derive(Debug, Default)]
+pub struct Archived(Mutex<HashSet<PartitionKey>>);
+
+impl Archived {
+    fn keys(&self) -> std::sync::MutexGuard<'_, HashSet<PartitionKey>> {
+        // Each change is one call: a panic between them leaves a whole set behind.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says whether a partition is archived.
+    pub fn set(&self, key: &PartitionKey, archived: bool) {
+        let mut keys = self.keys();
+        if archived {
+            keys.insert(key.clone());
+        } else {
+            keys.remove(key);
+        }
+    }
+
+    /// Whether a partition is archived.
+    #[must_use]
+    pub fn has(&self, key: &PartitionKey) -> bool {
+        self.keys().contains(key)
+    }
+
+    /// Forgets a user's.
+    pub fn forget(&self, user: &UserId) {
+        self.keys().retain(|key| key.user() != user);
+    }
+}
+
 /// Files that cannot be read: kept, reported, never overwritten. Bounded.
 #[derive(Debug, Default)]
-pub struct Unreadable(Mutex<BTreeMap<String, (Option<PartitionKey>, String)>>);
+pub struct Unreadable(Mutex<BTreeMap<String, Entry>>);
+
+/// One of them.
+#[derive(Debug)]
+struct Entry {
+    partition: Option<PartitionKey>,
+    why: String,
+    /// A scrub read all of it: that a partition's folder opens does not say that it is sound.
+    scrubbed: bool,
+}
 
 /// How many unreadable files are named; more are only logged.
 const MOST_NAMED: usize = 1000;
@@ -89,9 +134,27 @@ const MOST_NAMED: usize = 1000;
 impl Unreadable {
     /// Reports a file by its path below the store's root.
     pub fn report(&self, file: &str, partition: Option<&PartitionKey>, why: &str) {
+        self.enter(file, partition, why, false);
+    }
+
+    /// Reports a file that a scrub found damaged. It stays reported until a scrub finds it sound.
+    pub fn scrubbed(&self, file: &str, partition: &PartitionKey, why: &str) {
+        self.enter(file, Some(partition), why, true);
+    }
+
+    /// Forgets what a scrub reported of a file.
+    pub fn sound(&self, file: &str) {
+        let mut files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if files.get(file).is_some_and(|entry| entry.scrubbed) {
+            files.remove(file);
+        }
+    }
+
+    fn enter(&self, file: &str, partition: Option<&PartitionKey>, why: &str, scrubbed: bool) {
         let mut files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if files.len() < MOST_NAMED || files.contains_key(file) {
-            let entry = (partition.cloned(), why.to_owned());
+            let scrubbed = scrubbed || files.get(file).is_some_and(|entry| entry.scrubbed);
+            let entry = Entry { partition: partition.cloned(), why: why.to_owned(), scrubbed };
             if files.insert(file.to_owned(), entry).is_none() {
                 tracing::error!(file, why, "file cannot be read and is left untouched");
             }
@@ -103,13 +166,13 @@ impl Unreadable {
     /// Forgets what was reported of a partition: its folder was read again, whole.
     pub fn clear(&self, partition: &PartitionKey) {
         let mut files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        files.retain(|_, (p, _)| p.as_ref() != Some(partition));
+        files.retain(|_, e| e.scrubbed || e.partition.as_ref() != Some(partition));
     }
 
     /// The files and why each cannot be read.
     #[must_use]
     pub fn list(&self) -> Vec<(String, String)> {
         let files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        files.iter().map(|(file, (_, why))| (file.clone(), why.clone())).collect()
+        files.iter().map(|(file, entry)| (file.clone(), entry.why.clone())).collect()
     }
 }

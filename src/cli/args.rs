@@ -9,6 +9,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand,
 
 use super::sources::CONFIG_ENVIRONMENT;
 use super::table::{Scope, in_scope};
+use super::upkeep_args::RawUpkeep;
 use crate::crypto::KeyId;
 use crate::domain::Micros;
 use crate::seed;
@@ -30,6 +31,11 @@ The server must not run on the same folder meanwhile. It takes over what somebod
 changes by itself; this does it for the whole folder at once. What is replaced goes to legacy/.
 Ended anywhere, it can be begun again. Exit code 1 where files cannot be read: they are named and
 stay as they are.";
+
+const ARCHIVE: &str = "\
+The server must not run on the same folder meanwhile; it archives by itself, daily, with
+--archive-after. A month goes as a whole, to archive/ in the store's folder. Its records are still
+read by id, and listed with ?archived=true; changing one brings the month back.";
 
 /// The whole command line.
 #[derive(Parser)]
@@ -60,6 +66,11 @@ pub(super) enum RawCommand {
     /// Take over everything that the Python service left in a folder
     #[command(after_help = ADOPT)]
     Adopt(Flags<ForStore>),
+    /// Move months that ended long ago to the archive, out of lists
+    #[command(after_help = ARCHIVE)]
+    Archive(RawArchive),
+    #[command(flatten)]
+    Upkeep(RawUpkeep),
     /// Make, show or take back API tokens, while the server runs or not
     #[command(subcommand)]
     Token(RawToken),
@@ -69,6 +80,19 @@ pub(super) enum RawCommand {
     /// Look at, or cut, the write-ahead log of a stopped server
     #[command(subcommand)]
     Log(RawLog),
+}
+
+/// Arguments of `archive`.
+#[derive(Args)]
+pub(super) struct RawArchive {
+    /// How long ago a month must have ended, such as 90d
+    #[arg(long, value_name = "DURATION", required = true, value_parser = ttl)]
+    pub(super) older_than: std::time::Duration,
+    /// The status that all records of the month must have
+    #[arg(long, value_name = "STATUS", default_value = "archived")]
+    pub(super) status: String,
+    #[command(flatten)]
+    pub(super) flags: Flags<ForStore>,
 }
 
 /// Arguments of `config`.

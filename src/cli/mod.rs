@@ -21,6 +21,8 @@ mod run;
 mod settings;
 mod sources;
 pub mod table;
+mod upkeep_args;
+mod upkeep_run;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -38,6 +40,7 @@ pub use rules::{LogFormat, Rule, SyncMode};
 pub use run::run;
 pub use settings::{HttpSettings, LoggingSettings, Settings, StoreSettings, TlsFiles};
 pub use sources::{CONFIG_ENVIRONMENT, ConfigFile, Entry, Environment, Resolved, Source};
+pub use upkeep_args::Upkeep;
 
 use crate::auth::TokenCommand;
 use crate::auth::tokens::NewToken;
@@ -45,6 +48,7 @@ use crate::crypto::KeySettings;
 use crate::domain::Micros;
 use crate::env::FileSystem;
 use crate::seed;
+use crate::store::ArchiveRule;
 
 /// What to do, with everything it needs.
 pub enum Command {
@@ -65,6 +69,15 @@ pub enum Command {
         store: Box<StoreSettings>,
         /// Log lines.
         logging: LoggingSettings,
+    },
+    /// Move months to the archive.
+    Archive {
+        /// How to open the store.
+        store: Box<StoreSettings>,
+        /// Log lines.
+        logging: LoggingSettings,
+        /// Which.
+        rule: ArchiveRule,
     },
     /// Print or change the key ring.
     Keys {
@@ -90,6 +103,15 @@ pub enum Command {
         data: PathBuf,
         /// Which.
         command: TokenCommand,
+    },
+    /// Look after the store: verify, back up, restore, repair.
+    Upkeep {
+        /// Folder of the store.
+        data: PathBuf,
+        /// Where the ring is.
+        keys: KeySettings,
+        /// What to do.
+        command: Upkeep,
     },
     /// Cut the log.
     LogTruncate {
@@ -171,7 +193,15 @@ pub fn parse(
             store.keys.environment = environment_ring(environment);
             Ok(Command::Adopt { store, logging: LoggingSettings::checked(&resolved)? })
         }
+        RawCommand::Archive(archive) => {
+            let resolved = resolve(&archive.flags, environment, fs)?;
+            let mut store = Box::new(StoreSettings::checked(&resolved)?);
+            store.keys.environment = environment_ring(environment);
+            let rule = ArchiveRule { older_than: archive.older_than, status: archive.status };
+            Ok(Command::Archive { store, logging: LoggingSettings::checked(&resolved)?, rule })
+        }
         RawCommand::Token(token) => token_command(token, environment, fs),
+        RawCommand::Upkeep(upkeep) => upkeep_args::command(upkeep, environment, fs),
         RawCommand::Log(RawLog::Inspect(inspect)) => {
             let data = resolve(&inspect.flags, environment, fs)?.get(&table::DATA)?;
             Ok(Command::LogInspect { data, from_lsn: inspect.from, json: inspect.json })

@@ -9,6 +9,7 @@ use super::logging::start_logging_and_traces;
 use super::{Command, Settings, as_json, as_table, parse};
 use crate::adopt;
 use crate::app::{self, AppError};
+use crate::archive;
 use crate::auth::{self, Mode, TokenCommand};
 use crate::env::Env;
 use crate::log::{self, Finding, Lsn};
@@ -36,9 +37,16 @@ pub fn run() -> ExitCode {
         Command::Adopt { store, logging } => {
             adopt::command(env, &store, &logging).map_err(|e| e.to_string())
         }
+        Command::Archive { store, logging, rule } => {
+            let done = archive::command(env, &store, &logging, &rule);
+            done.map(|said| print(&said)).map_err(|e| e.to_string())
+        }
         Command::Token { data, command } => token(&env, &data, &command),
         Command::Keys { data, settings, command } => {
             keys(&env, &data, &settings, &command).map(|said| print(&said))
+        }
+        Command::Upkeep { data, keys, command } => {
+            return super::upkeep_run::run(&env, &data, &keys, &command);
         }
         Command::LogInspect { data, from_lsn, json } => inspect(&env, &data, from_lsn, json),
         Command::LogTruncate { data, at, yes } => truncate(&env, &data, at, yes),
@@ -52,7 +60,8 @@ pub fn run() -> ExitCode {
     }
 }
 
-fn print(text: &str) {
+/// Prints to standard output.
+pub(super) fn print(text: &str) {
     // Somebody who stops reading has read enough.
     let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
 }
@@ -130,7 +139,11 @@ fn inspect(env: &Env, data: &Path, from: Option<u64>, json: bool) -> Result<(), 
 
 fn truncate(env: &Env, data: &Path, at: u64, yes: bool) -> Result<(), String> {
     let _lock = app::lock(env, data).map_err(|e: AppError| e.to_string())?;
-    if !yes && !confirmed(at) {
+    let question = format!(
+        "This gives up every change from LSN {at} on, acknowledged ones too; a copy of what is cut \
+         is kept beside the log. Go on?"
+    );
+    if !yes && !confirmed(&question) {
         return Err("nothing was changed".to_owned());
     }
     let report = log::truncate(env, &data.join("log"), Lsn::new(at)).map_err(|e| e.to_string())?;
@@ -138,11 +151,9 @@ fn truncate(env: &Env, data: &Path, at: u64, yes: bool) -> Result<(), String> {
     Ok(())
 }
 
-fn confirmed(at: u64) -> bool {
-    eprint!(
-        "This gives up every change from LSN {at} on, acknowledged ones too; a copy of what is cut \
-         is kept beside the log. Go on? [y/N] "
-    );
+/// Asks, and answers whether somebody said yes.
+pub(super) fn confirmed(question: &str) -> bool {
+    eprint!("{question} [y/N] ");
     let mut line = String::new();
     std::io::stdin().read_line(&mut line).is_ok() && matches!(line.trim(), "y" | "Y" | "yes")
 }

@@ -13,6 +13,7 @@ use crate::audit::Bounds;
 use crate::auth::AuthSettings;
 use crate::crypto::KeySettings;
 use crate::domain::limits::InputLimits;
+use crate::store::ArchiveRule;
 
 /// Everything the server is told at its start.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,6 +28,10 @@ pub struct Settings {
     pub usage_interval: Duration,
     /// The store itself.
     pub store: StoreSettings,
+    /// Which months are archived, daily; `None` for none.
+    pub archive: Option<ArchiveRule>,
+    /// Bytes a second that the scrub reads; 0 for none.
+    pub scrub_rate: u64,
     /// Log lines.
     pub logging: LoggingSettings,
     /// Where a collector takes traces.
@@ -103,6 +108,8 @@ pub struct StoreSettings {
     pub log_segment_bytes: u64,
     /// Bytes of the whole log; at least two segments.
     pub log_max_bytes: u64,
+    /// Bytes of log segments that are kept after nothing needs them; 0 for none.
+    pub log_keep_bytes: u64,
     /// Bytes of the disk that the log leaves free.
     pub disk_reserve: u64,
     /// Bytes of memory for loaded partitions; at least `checkpoint_bytes`.
@@ -166,6 +173,8 @@ impl Settings {
             audit: auth_settings::audit(resolved)?,
             usage_interval: resolved.get(&table::USAGE_INTERVAL)?,
             store: StoreSettings::checked(resolved)?,
+            archive: archive(resolved)?,
+            scrub_rate: resolved.get(&table::SCRUB_RATE)?,
             logging: LoggingSettings::checked(resolved)?,
             otlp_endpoint: resolved.get(&table::OTLP_ENDPOINT)?,
         })
@@ -182,6 +191,12 @@ fn input(resolved: &Resolved) -> Result<InputLimits, CliError> {
         list: resolved.get(&table::MAX_LIST)?,
         extra: bytes(resolved.get(&table::MAX_EXTRA)?),
     })
+}
+
+fn archive(resolved: &Resolved) -> Result<Option<ArchiveRule>, CliError> {
+    let older_than: Duration = resolved.get(&table::ARCHIVE_AFTER)?;
+    let status = resolved.get(&table::ARCHIVE_STATUS)?;
+    Ok((!older_than.is_zero()).then_some(ArchiveRule { older_than, status }))
 }
 
 fn tls(resolved: &Resolved) -> Result<Option<TlsFiles>, CliError> {
@@ -212,6 +227,7 @@ impl StoreSettings {
             checkpoint_concurrency: resolved.get(&table::CHECKPOINT_CONCURRENCY)?,
             log_segment_bytes: resolved.get(&table::LOG_SEGMENT_BYTES)?,
             log_max_bytes: resolved.get(&table::LOG_MAX_BYTES)?,
+            log_keep_bytes: resolved.get(&table::LOG_KEEP_BYTES)?,
             disk_reserve: resolved.get(&table::DISK_RESERVE)?,
             resident_bytes: resolved.get(&table::RESIDENT_BYTES)?,
             resident_partitions: resolved.get(&table::RESIDENT_PARTITIONS)?,

@@ -251,9 +251,21 @@ settings! {
         size(MIB, GIB), "Size of one file of the write-ahead log";
     LOG_MAX_BYTES: SizeRule = "log-max-bytes", Storage, Store, "SIZE", "4GiB",
         size(2 * MIB, TIB), "Size of the whole write-ahead log; writes are refused with 503 beyond it";
+    LOG_KEEP_BYTES: SizeRule = "log-keep-bytes", Storage, Store, "SIZE", "0", size(0, TIB),
+        "Size of the log files that are kept in log/kept/ after nothing needs them, so that a \
+         backup can be restored to a later moment; the oldest go; 0 keeps none";
     DISK_RESERVE: SizeRule = "disk-reserve", Storage, Store, "SIZE", "256MiB",
         size(0, TIB), "Space the log leaves free on the disk, at most a twentieth of it, so that Parquet files can still be written; writes are refused with 503 rather than take it";
 
+    ARCHIVE_AFTER: DurationRule = "archive-after", Storage, Serve, "DURATION", "0s",
+        millis(0, 36_500 * DAY),
+        "How long after its end a month is moved to archive/, where all its records have \
+         archive-status; the server looks daily; 0s for never";
+    ARCHIVE_STATUS: TextRule = "archive-status", Storage, Serve, "STATUS", "archived", TextRule,
+        "The status that all records of a month must have to be archived";
+    SCRUB_RATE: SizeRule = "scrub-rate", Storage, Serve, "SIZE", "1MiB", size(0, TIB),
+        "Bytes a second that the server reads of its Parquet files in the background, to find \
+         damage before somebody asks for the rows; 0 for none";
     AUDIT_FILE_BYTES: SizeRule = "audit-file-bytes", Storage, Serve, "SIZE", "16MiB",
         size(4 * KIB, GIB), "Size of one file of the audit trail";
     AUDIT_FILES: CountRule = "audit-files", Storage, Serve, "COUNT", "32", count(2, 10_000),

@@ -162,6 +162,15 @@ pub trait FileSystem: Send + Sync {
     /// Whatever the file system says.
     fn is_private(&self, path: &Path) -> io::Result<bool>;
 
+    /// Gives a file a second name, on the same file system. Survives once the folder of the new
+    /// name is synced. A file system that cannot is copied from instead.
+    ///
+    /// # Errors
+    /// `AlreadyExists`, `NotFound`, `CrossesDevices` between file systems, `Unsupported`.
+    fn hard_link(&self, _from: &Path, _to: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Reads a whole file.
     ///
     /// # Errors

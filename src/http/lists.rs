@@ -72,7 +72,7 @@ pub async fn of_audience(
             // Any distribution of it, whatever the request filters by.
             let (any, _) = Params::none().list_where(&user, table, &fixed)?;
             let columns = Some(any.filter.columns(table));
-            let any = ListRequest { limit: 1, columns, ..any };
+            let any = ListRequest { limit: 1, columns, archived: true, ..any };
             if store.list(&user, table, any).await?.rows.is_empty() {
                 // History outlives its audience; an audience without history is an empty list.
                 let audience = store.get(&user, Table::Audiences, &audience).await;

@@ -108,7 +108,8 @@ impl<'q> Params<'q> {
             columns.dedup();
             columns
         });
-        Ok((ListRequest { filter, after, limit: self.limit()?, columns }, identity))
+        let (limit, archived) = (self.limit()?, self.archived()?);
+        Ok((ListRequest { filter, after, limit, columns, archived }, identity))
     }
 
     /// Records on a page.
@@ -119,6 +120,15 @@ impl<'q> Params<'q> {
         let Some(text) = self.get("limit")? else { return Ok(DEFAULT_LIMIT) };
         let limit = text.parse::<usize>().ok().filter(|n| (1..=MAX_LIMIT).contains(n));
         limit.ok_or_else(|| ApiError::parameter("limit", "must be a whole number from 1 to 1000"))
+    }
+
+    /// Whether archived months are asked for.
+    fn archived(&self) -> Result<bool, ApiError> {
+        match self.get("archived")? {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(_) => Err(ApiError::parameter("archived", "must be true or false")),
+        }
     }
 
     fn time(&self, name: &str) -> Result<Option<Micros>, ApiError> {

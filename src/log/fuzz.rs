@@ -15,7 +15,7 @@ fn encoded(ops: &[Op]) -> Vec<u8> {
         });
     }
     let mut bytes = Vec::new();
-    payload::encode(&refs, &mut bytes);
+    payload::encode(&refs, crate::domain::Micros::new(0), &mut bytes);
     bytes
 }
 

@@ -171,6 +171,7 @@ impl Log {
     /// erasures of the same user no longer hold their segments.
     pub fn erase_finished(&self, at: Lsn) {
         self.shared().state().finish_erasure(at);
+        self.shared().kept.erased(at);
     }
 
     /// Grows whenever appended records were rolled back. Read it before building state from file
@@ -294,21 +295,16 @@ impl Log {
         let _alone = lock(&shared.removal);
         let mut report = RemovalReport::default();
         loop {
-            let removable = {
+            let (removable, full) = {
                 let state = shared.state();
-                state.segments.removable(state.active)
+                let full = state.full == Some(FullReason::Storage);
+                (state.segments.removable(state.active), full)
             };
+            shared.kept.prune(full)?;
             let Some((first, bytes)) = removable else { return Ok(report) };
-            let name = file_name(first);
             shared.forget_reader(first);
-            match shared.env.fs.remove_file(&shared.dir.join(&name)) {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(LogError::io("remove", &name)(e));
-                }
-                _ => {}
-            }
-            // One by one: were two unlinks on their way, power loss could undo only the first.
-            shared.env.fs.sync_dir(&shared.dir).map_err(LogError::io("remove", &name))?;
+            // One by one: were two on their way, power loss could undo only the first.
+            shared.kept.take(first, full)?;
             let mut state = shared.state();
             state.segments.remove(first);
             if state.full == Some(FullReason::Limit) {

@@ -90,9 +90,10 @@ pub fn inspect(
     Ok(walk.summary)
 }
 
-struct Walk<'v> {
-    visitor: &'v mut dyn FnMut(&Finding<'_>),
-    summary: InspectSummary,
+/// A walk through segments.
+pub(crate) struct Walk<'v> {
+    pub(crate) visitor: &'v mut dyn FnMut(&Finding<'_>),
+    pub(crate) summary: InspectSummary,
 }
 
 impl Walk<'_> {
@@ -128,7 +129,8 @@ impl Walk<'_> {
         previous
     }
 
-    fn records(&mut self, name: &str, segment: &[u8], first: Lsn) {
+    /// Tells of every record of a segment, and of every damaged place.
+    pub(crate) fn records(&mut self, name: &str, segment: &[u8], first: Lsn) {
         let mut at = RECORDS_AT;
         let mut expected = first;
         loop {
@@ -172,7 +174,15 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn damage(&mut self, file: &str, offset: usize, bytes: usize, expected: Lsn, what: String) {
+    /// Tells of a damaged place.
+    pub(crate) fn damage(
+        &mut self,
+        file: &str,
+        offset: usize,
+        bytes: usize,
+        expected: Lsn,
+        what: String,
+    ) {
         self.summary.damages += 1;
         let (offset, bytes) = (offset as u64, bytes as u64);
         (self.visitor)(&Finding::Damage { file, offset, bytes, expected, what });

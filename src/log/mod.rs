@@ -19,8 +19,10 @@
 mod acknowledge;
 mod batch;
 mod bytes_at;
+mod check;
 mod company;
 mod error;
+mod extract;
 mod folder;
 mod frame;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -28,8 +30,10 @@ pub(crate) mod fuzz;
 mod handle;
 mod index;
 mod inspect;
+mod kept;
 mod lsn;
 mod measures;
+mod mend;
 mod options;
 pub mod payload;
 mod record;
@@ -46,13 +50,16 @@ mod truncate;
 mod writer;
 
 pub use acknowledge::Acknowledge;
+pub use check::{Checked, check};
 pub use company::Linger;
 pub use error::{AppendError, LogError, LogFailure};
+pub use extract::{ExtractError, Extracted, Until, continue_apart, extract, id_of};
 pub use handle::Log;
 pub use index::Location;
 pub use inspect::{Finding, InspectSummary, inspect};
 pub use lsn::{Lsn, ReadPoint};
 pub use measures::Measures;
+pub use mend::{raise, replaces};
 pub use options::{LogOptions, SyncMode};
 pub use record::{RecordBody, Subject};
 pub use status::{

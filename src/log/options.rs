@@ -34,6 +34,8 @@ pub struct LogOptions {
     /// Bytes of the disk that no new segment takes, so that checkpoints can still write the files
     /// that let old segments go; at most a twentieth of the disk.
     pub disk_reserve: u64,
+    /// Most bytes of segments that are kept after nothing needs them any more; 0 keeps none.
+    pub keep_bytes: u64,
 }
 
 impl Default for LogOptions {
@@ -45,6 +47,7 @@ impl Default for LogOptions {
             max_pending_bytes: 64 << 20,
             max_log_bytes: 8 << 30,
             disk_reserve: 0,
+            keep_bytes: 0,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! What a log record of kind `changes` carries: one operation for each of its partition keys.
 //!
 //! ```text
-//! u8   payload version, 1
+//! u8   payload version, 2 (1 has no time)
+//! i64  when, microseconds since 1970 UTC, by the server's clock
 //! then for each key of the record, in their order:
 //! u8   operation: 1 put, 2 delete
 //! put: row      delete: id
@@ -19,7 +20,9 @@ use thiserror::Error;
 
 use crate::domain::{Cell, Micros, PartitionKey, RecordId, Row, Table};
 
-const PAYLOAD_VERSION: u8 = 1;
+/// Without a time.
+const TIMELESS: u8 = 1;
+const PAYLOAD_VERSION: u8 = 2;
 const PUT: u8 = 1;
 const DELETE: u8 = 2;
 const NO_SEALED: u32 = u32::MAX;
@@ -53,9 +56,10 @@ pub enum PayloadError {
     Malformed,
 }
 
-/// Appends the payload of `ops` to `out`.
-pub fn encode(ops: &[OpRef<'_>], out: &mut Vec<u8>) {
+/// Appends the payload of `ops`, made at `at`, to `out`.
+pub fn encode(ops: &[OpRef<'_>], at: Micros, out: &mut Vec<u8>) {
     out.push(PAYLOAD_VERSION);
+    out.extend_from_slice(&at.get().to_le_bytes());
     for op in ops {
         match op {
             OpRef::Put(row) => {
@@ -77,7 +81,8 @@ pub fn encode(ops: &[OpRef<'_>], out: &mut Vec<u8>) {
 pub fn decode(keys: &[PartitionKey], payload: &[u8]) -> Result<Vec<Op>, PayloadError> {
     let mut reader = Reader(payload);
     match reader.u8()? {
-        PAYLOAD_VERSION => {}
+        TIMELESS => {}
+        PAYLOAD_VERSION => drop(reader.i64()?),
         newer => return Err(PayloadError::Newer(newer)),
     }
     let mut ops = Vec::with_capacity(keys.len());
@@ -89,6 +94,19 @@ pub fn decode(keys: &[PartitionKey], payload: &[u8]) -> Result<Vec<Op>, PayloadE
         });
     }
     if reader.0.is_empty() { Ok(ops) } else { Err(PayloadError::Malformed) }
+}
+
+/// When a payload's changes were made: as it says, or, of version 1, the latest `updated_at` in it.
+/// `None` where nothing tells.
+#[must_use]
+pub fn time_of(keys: &[PartitionKey], payload: &[u8]) -> Option<Micros> {
+    if payload.first() == Some(&PAYLOAD_VERSION) {
+        let mut reader = Reader(payload.get(1..)?);
+        return reader.i64().ok().map(Micros::new);
+    }
+    let ops = decode(keys, payload).ok()?;
+    let put = |op: Op| if let Op::Put(row) = op { Some(row.updated_at) } else { None };
+    ops.into_iter().filter_map(put).max()
 }
 
 fn encode_id(id: &RecordId, out: &mut Vec<u8>) {
@@ -247,16 +265,35 @@ mod tests {
         );
         let gone = RecordId::checked("gone").expect("id");
         let mut bytes = Vec::new();
-        encode(&[OpRef::Put(&sample()), OpRef::Put(&platform), OpRef::Delete(&gone)], &mut bytes);
+        let at = Micros::new(7);
+        encode(
+            &[OpRef::Put(&sample()), OpRef::Put(&platform), OpRef::Delete(&gone)],
+            at,
+            &mut bytes,
+        );
         let keys = [key(Table::Distributions), key(Table::Platforms), key(Table::Audiences)];
         let ops = decode(&keys, &bytes).expect("decode");
         assert_eq!(ops, [Op::Put(sample()), Op::Put(platform), Op::Delete(gone)]);
+        assert_eq!(time_of(&keys, &bytes), Some(at));
+        // Version 1: the same without a time.
+        let timeless = [&[TIMELESS], &bytes[9..]].concat();
+        assert_eq!(decode(&keys, &timeless).as_ref(), Ok(&ops));
+        assert_eq!(time_of(&keys, &timeless), Some(sample().updated_at.max(Micros::new(2))));
         assert_eq!(decode(&keys[..2], &bytes), Err(PayloadError::Malformed));
     }
 
     #[test]
+    fn what_version_1_wrote_is_read() {
+        // Version, delete, 4 bytes of id: as the first release wrote it.
+        let written = b"\x01\x02\x04gone";
+        let ops = decode(&[key(Table::Platforms)], written).expect("decode");
+        assert_eq!(ops, [Op::Delete(RecordId::checked("gone").expect("id"))]);
+        assert_eq!(time_of(&[key(Table::Platforms)], written), None);
+    }
+
+    #[test]
     fn a_newer_version_is_named() {
-        assert_eq!(decode(&[], &[2]), Err(PayloadError::Newer(2)));
+        assert_eq!(decode(&[], &[3]), Err(PayloadError::Newer(3)));
     }
 
     proptest! {
@@ -264,7 +301,7 @@ mod tests {
         fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = decode(&[key(Table::Distributions)], &bytes);
             let mut real = Vec::new();
-            encode(&[OpRef::Put(&sample())], &mut real);
+            encode(&[OpRef::Put(&sample())], Micros::new(0), &mut real);
             for (at, byte) in bytes.iter().enumerate() {
                 if let Some(slot) = real.get_mut(at) { *slot ^= byte; }
             }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use lru::LruCache;
 use uuid::Uuid;
 
+use super::kept::Kept;
 use super::measures::Measures;
 use super::segment::file_name;
 use super::state::{Phase, Progress, Reached, State};
@@ -36,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) measures: Measures,
     /// Held while segments are removed, so that they go in order.
     pub(crate) removal: Mutex<()>,
+    /// Segments that are out of the log.
+    pub(crate) kept: Kept,
 }
 
 /// A lock whose holder panicked guards nothing worse than before: state changes are complete or
@@ -53,6 +56,10 @@ impl Shared {
         state: State,
     ) -> Self {
         let (progress, epoch) = (state.progress, state.epoch);
+        let kept = Kept::new(&env, dir.clone(), options.keep_bytes);
+        if let Some((lsn, _)) = state.erasures.last_key_value() {
+            kept.erased(*lsn);
+        }
         let shared = Self {
             env,
             dir,
@@ -68,6 +75,7 @@ impl Shared {
             readers: Mutex::new(LruCache::new(OPEN_READERS)),
             measures: Measures::new(),
             removal: Mutex::new(()),
+            kept,
         };
         shared.publish(epoch, progress);
         shared

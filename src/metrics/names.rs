@@ -149,6 +149,10 @@ names! {
     STORAGE_WRITTEN: Counter "storage_written_bytes_total" [] "Bytes written to the storage";
     CREDENTIALS_REWRAPPED: Counter "credentials_rewrapped_total" []
         "Records whose credentials were put under another key";
+    SCRUB_FILES: Counter "scrub_files_total" [] "Files that the scrub read whole";
+    SCRUB_BYTES: Counter "scrub_read_bytes_total" [] "Bytes that the scrub read";
+    SCRUB_PASSES: Counter "scrub_passes_total" [] "Passes of the scrub over all files";
+    SCRUB_DAMAGED: Counter "scrub_damaged_total" [] "Times the scrub found a file damaged";
 
     USAGE_USERS: Gauge "usage_users" [] "Users that have files, at the last survey";
     USAGE_BYTES: Gauge "usage_bytes" ["table"] "Bytes of Parquet files, by table, at the last survey";

@@ -17,6 +17,7 @@
 //! blocking thread.
 
 mod changes;
+mod check;
 mod checksums;
 mod columns;
 mod copy;
@@ -28,6 +29,7 @@ mod footer;
 pub mod legacy;
 mod list_text;
 mod merge;
+mod open_file;
 mod ours;
 mod plan;
 mod properties;
@@ -39,11 +41,13 @@ mod writer;
 mod tests;
 
 pub use changes::Changes;
+pub use check::{DamagedPart, check, check_group, check_rest};
 pub use decode::{decode_group, decode_rows, find_record, may_contain, read_ids};
 pub use encode::{Base, Encoded, Options, ROWS_PER_GROUP, encode};
 pub use error::ParquetError;
 pub use file_view::FileView;
 pub use footer::{AdoptedFile, Footer, SCHEMA_VERSION};
+pub use open_file::OpenFile;
 pub use ours::GroupInfo;
 pub use schema::arrow_schema;
 pub use source::{Fetched, RangeSource};

@@ -83,6 +83,28 @@ pub fn legacy_user_folder(user: &UserId, table: Table) -> StorePath {
     StorePath(LEGACY.to_owned()).join(table.spec().name).join(&user_segment(user))
 }
 
+/// Where months go that are archived, by table, below the store's root.
+const ARCHIVE: &str = "archive";
+
+/// The folder of a user's archived months of a table.
+#[must_use]
+pub fn archive_user_folder(user: &UserId, table: Table) -> StorePath {
+    StorePath(ARCHIVE.to_owned()).join(table.spec().name).join(&user_segment(user))
+}
+
+/// The file of an archived partition.
+#[must_use]
+pub fn archive_file(key: &PartitionKey) -> StorePath {
+    month_folder(archive_user_folder(key.user(), key.table()), key.month())
+        .join(&partition_file_name(key))
+}
+
+/// The folder of one year of a user's archived months.
+#[must_use]
+pub fn archive_year_folder(user: &UserId, table: Table, year: u16) -> StorePath {
+    archive_user_folder(user, table).join(&format!("year={year:04}"))
+}
+
 fn month_folder(folder: StorePath, month: Option<Month>) -> StorePath {
     match month {
         Some(month) => folder
@@ -185,6 +207,15 @@ pub fn unescape(text: &str) -> Option<String> {
 pub fn parse_user(segment: &str) -> Option<UserId> {
     let user = UserId::checked(&unescape(segment.strip_prefix("user_id=")?)?).ok()?;
     (user_segment(&user) == segment).then_some(user)
+}
+
+/// Whether a folder's name is that of a user whose id was too long to be spelled in it.
+#[must_use]
+pub fn is_hashed_user(segment: &str) -> bool {
+    segment
+        .strip_prefix("user_id=")
+        .and_then(|rest| rest.rsplit_once("%~"))
+        .is_some_and(|(_, hash)| hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 /// What fuzzing checks of a user's folder.

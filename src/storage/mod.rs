@@ -11,6 +11,7 @@ mod folders;
 pub mod layout;
 mod local;
 mod measured;
+pub mod walk;
 
 use std::ops::Range;
 
@@ -112,7 +113,7 @@ pub trait Storage: Send + Sync {
     async fn delete_tree(&self, folder: &StorePath) -> Result<u64, StorageError>;
 }
 
-/// The months of a user's table that have a folder.
+/// The months of a user's table that have a folder, archived ones too, each once.
 ///
 /// # Errors
 /// [`StorageError`] where folders cannot be listed.
@@ -125,6 +126,27 @@ pub async fn stored_months(
     for year in storage.folders(&layout::user_folder(user, table)).await? {
         let Some(year) = layout::parse_year(&year) else { continue };
         let names = storage.folders(&layout::year_folder(user, table, year)).await?;
+        months.extend(names.iter().filter_map(|n| Month::new(year, layout::parse_month(n)?)));
+    }
+    months.extend(archived_months(storage, user, table).await?);
+    months.sort_unstable();
+    months.dedup();
+    Ok(months)
+}
+
+/// The months of a user's table that have a folder in the archive.
+///
+/// # Errors
+/// [`StorageError`] where folders cannot be listed.
+pub async fn archived_months(
+    storage: &dyn Storage,
+    user: &UserId,
+    table: Table,
+) -> Result<Vec<Month>, StorageError> {
+    let mut months = Vec::new();
+    for year in storage.folders(&layout::archive_user_folder(user, table)).await? {
+        let Some(year) = layout::parse_year(&year) else { continue };
+        let names = storage.folders(&layout::archive_year_folder(user, table, year)).await?;
         months.extend(names.iter().filter_map(|n| Month::new(year, layout::parse_month(n)?)));
     }
     Ok(months)

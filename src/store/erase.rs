@@ -171,8 +171,10 @@ pub async fn remove_folders(shared: &Shared, user: &UserId) -> Result<u64, Stora
     let mut files = 0;
     for table in Table::ALL {
         files += shared.storage.delete_tree(&layout::user_folder(user, table)).await?;
+        files += shared.storage.delete_tree(&layout::archive_user_folder(user, table)).await?;
         files += shared.storage.delete_tree(&layout::legacy_user_folder(user, table)).await?;
     }
+    shared.archived.forget(user);
     Ok(files)
 }
 
@@ -185,6 +187,7 @@ pub async fn finish(shared: &Arc<Shared>, user: &UserId, lsn: Lsn) -> Result<(),
     for table in Table::ALL {
         if !holds_newer(shared, user, table, lsn).await? {
             shared.storage.delete_tree(&layout::user_folder(user, table)).await?;
+            shared.storage.delete_tree(&layout::archive_user_folder(user, table)).await?;
         }
         shared.storage.delete_tree(&layout::legacy_user_folder(user, table)).await?;
     }
@@ -199,8 +202,13 @@ async fn holds_newer(
     lsn: Lsn,
 ) -> Result<bool, StorageError> {
     for key in super::survey::stored_partitions(shared, user, table).await? {
-        let path = layout::partition_file(&key);
-        let Some(meta) = shared.storage.head(&path).await? else { continue };
+        let mut path = layout::partition_file(&key);
+        let mut meta = shared.storage.head(&path).await?;
+        if meta.is_none() {
+            path = layout::archive_file(&key);
+            meta = shared.storage.head(&path).await?;
+        }
+        let Some(meta) = meta else { continue };
         let bytes = shared.storage.read(&path, 0..meta.len).await?;
         let applied = FileView::open(&bytes).ok().and_then(|view| {
             view.footer().filter(|f| f.log_id == shared.log.log_id()).map(|f| f.applied_lsn)

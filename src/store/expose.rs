@@ -65,6 +65,12 @@ impl Store {
             }
         }
         out.number(&names::CREDENTIALS_REWRAPPED, &[], self.rewrapped());
+        let scrub = self.scrub_counts();
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        out.number(&names::SCRUB_FILES, &[], read(&scrub.files));
+        out.number(&names::SCRUB_BYTES, &[], read(&scrub.bytes));
+        out.number(&names::SCRUB_PASSES, &[], read(&scrub.passes));
+        out.number(&names::SCRUB_DAMAGED, &[], read(&scrub.damaged));
         let unreadable = self.shared.unreadable.list().len() as u64;
         out.number(&names::UNREADABLE_FILES, &[], unreadable);
         let recovery = &self.shared.metrics.recovery;

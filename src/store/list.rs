@@ -21,6 +21,8 @@ pub struct ListRequest {
     pub limit: usize,
     /// Columns that are needed, by index; `None` for all.
     pub columns: Option<Vec<usize>>,
+    /// Whether months in the archive are listed, too.
+    pub archived: bool,
 }
 
 /// One page.
@@ -44,12 +46,15 @@ impl Store {
         table: Table,
         request: ListRequest,
     ) -> Result<Page, StoreError> {
-        let ListRequest { filter, mut after, limit, columns } = request;
+        let ListRequest { filter, mut after, limit, columns, archived } = request;
         let (created_after, created_before) = filter.bounds();
         let mut rows: Vec<Arc<Row>> = Vec::new();
         let mut next = None;
         let mut budget = self.shared.limits.page_bytes;
         for key in self.partitions(user, table).await? {
+            if !archived && self.shared.archived.has(&key) {
+                continue;
+            }
             let month = key.month();
             let position = match &after {
                 Some(place) if month > place.month => continue,
@@ -66,6 +71,10 @@ impl Store {
                 Work::Scan { scan: Box::new(scan), reply }
             };
             let found = self.door.read(&key, make).await?;
+            if !archived && self.shared.archived.has(&key) {
+                // Only a loaded partition knows whether the log holds something newer.
+                continue;
+            }
             let room = room(&found, limit - rows.len(), rows.is_empty(), &mut budget);
             if let (true, Some(last)) = (found.len() > room, found.get(..room)) {
                 let last = last.last().map(|row| Place { month, position: Position::of(row) });

@@ -5,6 +5,7 @@
 //! what they say. Reads see every change that was answered before they began.
 
 mod adopt;
+mod archive;
 mod cached;
 mod credentials;
 mod erase;
@@ -16,6 +17,7 @@ mod maintain;
 mod record;
 mod resealing;
 mod rewrap;
+mod scrub;
 pub mod sealed_files;
 mod summary;
 mod survey;
@@ -35,11 +37,13 @@ pub use crate::actors::listing_cache::{CacheCounts, Listing};
 pub use crate::actors::messages::{Precondition, Written};
 pub use crate::actors::usage::Quota;
 pub use adopt::Adopted;
+pub use archive::{ArchiveRule, ArchivedMonths};
 pub use erase::Erased;
 pub use front::Front;
 pub use keyed::{Begun, KeyedRequest, Pending, Remembered};
 pub use list::{ListRequest, Page};
 pub use maintain::Readiness;
+pub use scrub::ScrubCounts;
 pub use summary::Summary;
 pub use usage_survey::{Stored, TopUser, UsageBook, UsageReport};
 
@@ -67,6 +71,7 @@ pub struct Store {
     rewrapped: Arc<AtomicU64>,
     /// What users store.
     usage: Arc<UsageBook>,
+    scrub: Arc<ScrubCounts>,
 }
 
 impl Store {
@@ -79,8 +84,19 @@ impl Store {
         let cache_counts = Arc::new(CacheCounts::default());
         let cache = ListingCache::new(shared.limits.cache_bytes, Arc::clone(&cache_counts)).start();
         let idempotency = Idempotency::new().start();
-        let (rewrapped, usage) = (Arc::default(), Arc::default());
-        Self { shared, door, supervisor, cache, cache_counts, idempotency, audit, rewrapped, usage }
+        let (rewrapped, usage, scrub) = (Arc::default(), Arc::default(), Arc::default());
+        Self {
+            shared,
+            door,
+            supervisor,
+            cache,
+            cache_counts,
+            idempotency,
+            audit,
+            rewrapped,
+            usage,
+            scrub,
+        }
     }
 
     /// Finishes, at a start, an erasure that a crash cut short.

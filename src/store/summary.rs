@@ -60,8 +60,12 @@ impl Store {
         let spec = table.spec();
         let counted = ["status", "platform_type"];
         let columns = counted.iter().filter_map(|name| spec.column(name)).map(|(i, _)| i).collect();
-        let mut request =
-            ListRequest { limit: CHUNK, columns: Some(columns), ..ListRequest::default() };
+        let mut request = ListRequest {
+            limit: CHUNK,
+            columns: Some(columns),
+            archived: true,
+            ..ListRequest::default()
+        };
         let mut tally = Tally::default();
         loop {
             let page = self.list(user, table, request.clone()).await?;

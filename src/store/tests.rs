@@ -43,6 +43,7 @@ fn settings(folder: &TempDir) -> StoreSettings {
         log_segment_bytes: SEGMENT,
         log_max_bytes: 1 << 30,
         disk_reserve: 1,
+        log_keep_bytes: 0,
         resident_bytes: 1 << 30,
         resident_partitions: 100,
         idle_timeout: Duration::from_hours(1),

@@ -60,12 +60,19 @@ impl Store {
         let objects = self.shared.storage.list(&folder).await.map_err(failed)?;
         let is_parquet = |name: &str| name.to_ascii_lowercase().ends_with(".parquet");
         let mut files = objects.into_iter().filter(|o| is_parquet(&o.name));
-        let file = match (files.next(), files.next()) {
-            (None, _) => return Ok(Some(Held::default())),
-            (Some(file), None) if file.name == layout::partition_file_name(key) => file,
+        let archived = layout::archive_file(key);
+        let (file, path) = match (files.next(), files.next()) {
+            (None, _) => match self.shared.storage.head(&archived).await.map_err(failed)? {
+                None => return Ok(Some(Held::default())),
+                Some(file) => (file, Some(archived)),
+            },
+            (Some(file), None) if file.name == layout::partition_file_name(key) => {
+                let path = folder.listed(&file.name);
+                (file, path)
+            }
             _ => return Ok(None),
         };
-        let Some(path) = folder.listed(&file.name) else { return Ok(None) };
+        let Some(path) = path else { return Ok(None) };
         let source = StoredSource::new(Arc::clone(&self.shared.storage), path, file.len);
         let opened = self.shared.env.blocking(move || FileView::open(&source)).await;
         let Ok(Ok(view)) = opened else { return Ok(None) };

@@ -125,7 +125,7 @@ fn modules(text: &str) -> Vec<&str> {
 
 #[test]
 fn dependencies_point_down() {
-    let below: [(&str, &[&str]); 11] = [
+    let below: [(&str, &[&str]); 14] = [
         ("domain", &[]),
         ("env", &["domain"]),
         ("crypto", &["domain", "env"]),
@@ -140,6 +140,9 @@ fn dependencies_point_down() {
             &["domain", "env", "metrics", "crypto", "log", "parquet", "storage", "actors", "audit"],
         ),
         ("auth", &["domain", "env", "audit"]),
+        ("backup", &["domain", "env", "log", "parquet", "storage"]),
+        ("repair", &["domain", "env", "log", "parquet", "storage", "verify"]),
+        ("verify", &["domain", "env", "crypto", "log", "parquet", "storage"]),
     ];
     let mut wrong = Vec::new();
     let mut seen = 0;

@@ -16,14 +16,21 @@
 //! - `metrics`: what is counted; `traces`: request ids, traces, log lines of requests;
 //! - `crash`: kill -9 under writers; `linearizability`: one order for all answers across kills;
 //! - `lifecycle`: start, lock, signals, recovery, damage;
+//! - `archive`: months moved out of the way;
+//! - `backup`: backups and restores, to a moment too;
+//! - `repair`: what becomes of damaged stores;
+//! - `scrub`: damage found in the background;
+//! - `verify`: the command, on sound, damaged and busy stores;
 //! - `docs`: the documentation; `claims`: what the README says and no other module is about;
 //! - `cli`: the commands; `architecture`: who may use what in `src/`.
 
 #![allow(clippy::disallowed_methods, reason = "tests touch files and clocks as a user would")]
 
 mod architecture;
+mod archive;
 mod audit;
 mod auth;
+mod backup;
 mod claims;
 mod cli;
 mod compression;
@@ -53,10 +60,13 @@ mod pages;
 mod quotas;
 mod random_bodies;
 mod readers;
+mod repair;
 mod saving;
 mod schemathesis;
+mod scrub;
 mod slow;
 mod support;
 mod tokens;
 mod traces;
 mod transport;
+mod verify;

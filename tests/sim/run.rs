@@ -79,6 +79,7 @@ fn settings(plan: &Plan) -> StoreSettings {
         checkpoint_bytes: 4096,
         checkpoint_concurrency: 2,
         log_segment_bytes: plan.segment_bytes,
+        log_keep_bytes: 0,
         log_max_bytes: plan.segment_bytes * 24,
         disk_reserve: 1,
         resident_bytes: plan.resident_bytes,

@@ -210,6 +210,7 @@ impl Partition {
                     self.settle(ctx);
                 }
                 Work::Close { reply } => self.close(reply, ctx),
+                Work::Archive { version, reply } => self.archive(&version, reply, ctx),
                 work => match ready.step(work) {
                     Step::Done => {}
                     Step::Need(need, work) => self.park(need, work, ctx),
@@ -410,6 +411,11 @@ impl Handler<Work> for Partition {
             self.stats.unsaved_bytes.store(ready.rows.active().bytes() as u64, Ordering::Relaxed);
             if ready.is_dirty() && self.stats.dirty_since.load(Ordering::Relaxed) == 0 {
                 self.stats.dirty_since.store(self.shared.millis(), Ordering::Relaxed);
+                if self.shared.archived.has(&self.key) {
+                    // Its next checkpoint brings it back to the tables; lists show it from now on.
+                    self.shared.archived.set(&self.key, false);
+                    self.shared.registry.changed(&self.entry);
+                }
             }
         }
     }

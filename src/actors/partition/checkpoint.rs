@@ -123,7 +123,10 @@ async fn write_plan(shared: &Arc<Shared>, plan: Plan) -> Result<Published, Check
         Ok((encoded.bytes, view))
     })
     .await?;
-    let expected = match (&plan.file, plan.legacy.iter().find(|f| f.path == path)) {
+    // An archived month that was changed comes back to the tables.
+    let archived = plan.file.as_ref().map(|f| f.path.clone()).filter(|p| *p != path);
+    let in_place = plan.file.as_ref().filter(|f| f.path == path);
+    let expected = match (in_place, plan.legacy.iter().find(|f| f.path == path)) {
         (Some(file), _) => PutIf::Version(file.version.clone()),
         (None, Some(legacy)) => PutIf::Version(legacy.version.clone()),
         (None, None) => PutIf::Absent,
@@ -132,6 +135,9 @@ async fn write_plan(shared: &Arc<Shared>, plan: Plan) -> Result<Published, Check
     let version = shared.storage.put(&path, bytes, expected).await?;
     for file in plan.legacy.iter().filter(|f| f.path != path) {
         shared.storage.delete(&file.path).await?;
+    }
+    if let Some(archived) = archived {
+        shared.storage.delete(&archived).await?;
     }
     let file = BaseFile { path, len, version, view: Arc::new(view) };
     let groups = file.groups();

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use super::archiving;
 use super::checkpoint;
 use super::fetch::read_group;
 use super::file::{BaseFile, LegacyFile, StoredSource, blocking};
@@ -107,6 +108,8 @@ pub async fn load(shared: &Arc<Shared>, key: &PartitionKey) -> Result<Loaded, Lo
     });
     let applied = Lsn::new(applied);
     let (epoch, replayed, growth) = replay(shared, key, &mut rows, applied).await?;
+    let archived = file.as_ref().is_some_and(|f| f.path == layout::archive_file(key));
+    shared.archived.set(key, archived && replayed.is_empty());
     let last_lsn = replayed.last().copied().unwrap_or(applied);
     Ok(Loaded { rows, file, legacy, last_lsn, epoch, replayed, growth })
 }
@@ -145,6 +148,19 @@ async fn load_base(shared: &Arc<Shared>, key: &PartitionKey) -> Result<Base, Loa
                 len: object.len,
                 version: object.version,
             });
+        }
+    }
+    if key.month().is_some() {
+        let file = archiving::file_in_archive(shared, key).await?;
+        match (&own, file) {
+            // A move that a crash cut short: the table's copy is the same or newer.
+            (Some(_), Some((path, _))) => shared.storage.delete(&path).await?,
+            (None, Some((path, object))) => {
+                let view = Arc::new(open(shared, key, &path, &object).await?);
+                let (len, version) = (object.len, object.version);
+                own = view.is_ours().then_some(BaseFile { path, len, version, view });
+            }
+            (_, None) => {}
         }
     }
     let adopted = own.as_ref().and_then(|f| f.view.footer()).map(|f| f.adopted.clone());

@@ -6,6 +6,7 @@
 
 mod ack;
 mod actor;
+mod archiving;
 mod checkpoint;
 mod fetch;
 mod file;

@@ -349,13 +349,14 @@ impl Ready {
             None => (None, None),
         };
         self.payload.clear();
+        let now = self.shared.env.clock.now();
         let op = row.as_ref().map_or(OpRef::Delete(id), OpRef::Put);
         let ledger = remembered.as_ref().map(|_| {
             self.shared.log.stream(&PartitionKey::whole(self.key.user(), Table::Idempotency))
         });
         match (&remembered, &ledger) {
-            (Some(remembered), Some(_)) => encode(&[op, OpRef::Put(remembered)], &mut self.payload),
-            _ => encode(&[op], &mut self.payload),
+            (Some(more), Some(_)) => encode(&[op, OpRef::Put(more)], now, &mut self.payload),
+            _ => encode(&[op], now, &mut self.payload),
         }
         let streams: &[&Stream] = match &ledger {
             Some(ledger) => &[&self.stream, ledger],

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::schemas::{id, reference, user_id};
 use super::{admin, examples};
-use crate::domain::{Kind, Table};
+use crate::domain::{Kind, Partitioning, Table};
 use crate::http::error::{ApiError, CODES};
 use crate::http::params::{DEFAULT_LIMIT, MAX_LIMIT};
 use crate::http::routes::{Does, Endpoint};
@@ -244,6 +244,13 @@ fn list(table: Table, summary: &str) -> Value {
         ),
         query("cursor", "The next_cursor of the page before", &json!({"type": "string"})),
     ]);
+    if spec.partitioning == Partitioning::Monthly {
+        parameters.push(query(
+            "archived",
+            "Whether months that were moved to the archive are listed, too",
+            &json!({"type": "boolean", "default": false}),
+        ));
+    }
     json!({
         "tags": [spec.name],
         "summary": format!("Lists {summary}"),

@@ -1,6 +1,7 @@
 //! The real program, started for a test, and a client for it.
 
 pub mod access;
+pub mod busy;
 pub mod chance;
 pub mod files;
 pub mod identity;
