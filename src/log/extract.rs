@@ -104,6 +104,28 @@ pub fn extract(
     from: Option<Lsn>,
     until: Until,
 ) -> Result<Extracted, ExtractError> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match attempt(env, folders, to, from, until) {
+            // A running server moves segments from one folder to another: one that left the second
+            // before it was listed may have come to the first after that.
+            Err(ExtractError::Gap { .. } | ExtractError::Ends { .. }) if tries < TRIES => {}
+            other => return other,
+        }
+    }
+}
+
+/// How often folders are looked at before something counts as missing.
+const TRIES: u32 = 5;
+
+fn attempt(
+    env: &Env,
+    folders: &[PathBuf],
+    to: &Path,
+    from: Option<Lsn>,
+    until: Until,
+) -> Result<Extracted, ExtractError> {
     let from = from.unwrap_or(Lsn::NONE);
     let mut all: BTreeMap<Lsn, Vec<(&Path, SegmentFile)>> = BTreeMap::new();
     for folder in folders {

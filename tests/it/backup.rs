@@ -338,7 +338,6 @@ async fn kept_segments_lead_from_a_backup_to_any_later_moment_and_hold_nobody_wh
         large["filler"] = json!("y".repeat(400_000));
         eventually("segments are kept", async || {
             server.save("audiences", &large).await;
-            server.checkpoint().await;
             kept_now() >= count
         })
         .await;
