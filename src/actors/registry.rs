@@ -4,12 +4,11 @@
 //! Bounded by what is resident.
 
 use std::collections::HashMap;
-use std::hash::Hash;
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use actix::Addr;
-use ahash::RandomState;
 
 use super::catalog::Catalog;
 use super::partition::Partition;

@@ -206,6 +206,12 @@ async fn every_attack_is_refused() {
     reply.expect_error(401, "TOKEN_MALFORMED");
     // Each refusal is in the trail, and nothing of a token is there or in the log.
     let ops = server.with(&of_admin);
+    // Lines about refusals are written within a second.
+    let last = async || {
+        let denied = ops.events("action=denied").await;
+        denied.iter().filter(|e| e["code"] == "TOKEN_MALFORMED").count() == 10
+    };
+    eventually("the last refusal's line", last).await;
     let denied = ops.events("action=denied").await;
     let of_code = |code: &str| denied.iter().filter(|e| e["code"] == code).count();
     assert_eq!((of_code("TOKEN_REFUSED"), of_code("TOKEN_EXPIRED")), (count, 2));
