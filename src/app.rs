@@ -209,8 +209,8 @@ pub async fn serve(
     let bound = http::bind(&settings.http, state.clone(), its, pair, &workers.handles())
         .map_err(no_port(settings.http.listen))?;
     // A thread of its own, which answers while the others are busy.
-    let scraper = settings.http.metrics_listen.map(|_| Threads::start(1));
-    let scraped = match &scraper {
+    let own_thread = settings.http.metrics_listen.map(|_| Threads::start(1));
+    let scraped = match &own_thread {
         Some(thread) => {
             http::bind_metrics(&settings.http, state.clone(), clock, pair, &thread.handles())
                 .map_err(no_port(settings.http.metrics_listen.unwrap_or(settings.http.listen)))?

@@ -5,8 +5,10 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::sources::Environment;
+use crate::audit::{Actor, Event, Trail};
 use crate::crypto::{
     KEYS_ENVIRONMENT, KeyId, KeySettings, Progress, Ring, RingFile, RingFileError, from_environment,
 };
@@ -44,11 +46,63 @@ pub fn environment_ring(environment: Environment<'_>) -> Option<Secret> {
     environment(KEYS_ENVIRONMENT).filter(|text| !text.is_empty()).map(Secret::new)
 }
 
-/// Does what it says, and answers what to print. Blocking.
+/// Does what it says, and answers what to print. What changed the ring, or was refused to, has a
+/// line in the audit trail. Blocking.
 ///
 /// # Errors
 /// Why not, for a person.
 pub fn keys(
+    env: &Env,
+    data: &Path,
+    settings: &KeySettings,
+    command: &KeysCommand,
+) -> Result<String, String> {
+    let file = RingFile::new(env.clone(), data.join(&settings.file));
+    let ids = || file.load().ok().flatten().map_or_else(Vec::new, |ring| ids_of(&ring));
+    let before = ids();
+    let done = carry_out(env, data, settings, command);
+    let after = ids();
+    let changed = |action, these: &[String], those: &[String]| -> Vec<(&'static str, String)> {
+        these.iter().filter(|id| !those.contains(id)).map(|id| (action, id.clone())).collect()
+    };
+    let said = match (command, &done) {
+        (KeysCommand::Add { .. }, _) => changed("keys_add", &after, &before),
+        (KeysCommand::Rotate, Ok(_)) => {
+            let current = file.load().ok().flatten().map(|ring| ring.current().to_string());
+            current.map(|id| ("keys_rotate", id)).into_iter().collect()
+        }
+        (KeysCommand::Retire { .. }, Ok(_)) => changed("keys_retire", &before, &after),
+        // Without a ring in this folder there is no store to tell it to.
+        (KeysCommand::Retire { id }, Err(_)) if !before.is_empty() => {
+            vec![("keys_retire_refused", id.to_string())]
+        }
+        (KeysCommand::Retire { .. } | KeysCommand::Rotate, Err(_))
+        | (KeysCommand::List { .. }, _) => Vec::new(),
+    };
+    note(env, data, &said).map_err(|e| match &done {
+        Ok(done) => format!("{done}\nbut the audit trail cannot be written: {e}"),
+        Err(why) => format!("{why}; and the audit trail cannot be written: {e}"),
+    })?;
+    done
+}
+
+fn ids_of(ring: &Ring) -> Vec<String> {
+    ring.keys().iter().map(|key| key.id.to_string()).collect()
+}
+
+/// Says in the audit trail what was asked of which key. The server's own lines say what it took
+/// into use, and miss what came and went between two looks.
+fn note(env: &Env, data: &Path, said: &[(&'static str, String)]) -> std::io::Result<()> {
+    if said.is_empty() {
+        return Ok(());
+    }
+    let (by, now) = (Actor::command(), env.clock.now());
+    let line = |(action, id): &(&'static str, String)| Event::key(action, &by, id).line(now);
+    let lines: String = said.iter().map(line).collect();
+    Trail::new(Arc::clone(&env.fs), data, None).append(lines.as_bytes(), true)
+}
+
+fn carry_out(
     env: &Env,
     data: &Path,
     settings: &KeySettings,

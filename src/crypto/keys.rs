@@ -49,13 +49,14 @@ impl Keys {
         how: &KeySettings,
     ) -> Result<Self, RingFileError> {
         let file = RingFile::new(env.clone(), data.join(&how.file));
+        let mut made = None;
         let (source, ring) = if let Some(text) = &how.environment {
             (Source::Environment, from_environment(text)?)
         } else {
             let seen = file.version()?;
             let ring = file.load_or_make()?;
             if seen.is_none() {
-                tracing::info!(ring = %file.path().display(), "key ring made: keep a copy of it apart from the data");
+                made = Some(file.path().display().to_string());
             }
             (Source::File { file, seen: Mutex::new(None) }, ring)
         };
@@ -66,6 +67,19 @@ impl Keys {
             sealer: RwLock::new(sealer(env, &ring)),
             ring: RwLock::new(ring.clone()),
         };
+        if let Some(ring) = made {
+            let before = keys.progress().map(|progress| progress.known).unwrap_or_default();
+            if before.is_empty() {
+                tracing::info!(ring, "key ring made: keep a copy of it apart from the data");
+            } else {
+                tracing::error!(
+                    ring,
+                    lost = before.join(" "),
+                    "the key ring was missing and a new one was made: credentials sealed before do \
+                     not open until the old keys are added with `audience-store keys add --from`"
+                );
+            }
+        }
         keys.begin(&ring)?;
         Ok(keys)
     }

@@ -481,3 +481,29 @@ fn wrong_use_is_told() {
     let (code, _, _) = keys(&data, &["retire"]);
     assert_eq!(code, 2);
 }
+
+#[tokio::test]
+async fn a_key_that_comes_and_goes_while_no_server_looks_is_in_the_trail() {
+    let folder = tempfile::tempdir().expect("folder");
+    let data = folder.path().join("data");
+    let mut server = Server::over(&data, &[]).await;
+    all_under_current(&data).await;
+    server.stop().await;
+    let (_, first) = ring(&data);
+    done(&data, &["add"]);
+    let (all, _) = ring(&data);
+    let passing = all.iter().find(|id| **id != first).expect("a second key").clone();
+    done(&data, &["retire", &passing]);
+    refused(&data, &["retire", &first]);
+    assert_eq!(ring(&data), (vec![first.clone()], first.clone()));
+    let trail = fs::read_to_string(data.join("audit/00000000000000000001.jsonl")).expect("trail");
+    let asked: Vec<(String, String)> = trail
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"))
+        .filter(|line| line["action"].as_str().is_some_and(|a| a.starts_with("keys_")))
+        .map(|line| ["action", "key"].map(|name| line[name].as_str().unwrap_or("-").to_owned()))
+        .map(|[action, key]| (action, key))
+        .collect();
+    let said = [("keys_add", &passing), ("keys_retire", &passing), ("keys_retire_refused", &first)];
+    assert_eq!(asked, said.map(|(action, key)| (action.to_owned(), key.clone())));
+}
