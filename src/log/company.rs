@@ -11,7 +11,7 @@ use std::time::Duration;
 /// Longest wait, however slow the disk is.
 const LONGEST: Duration = Duration::from_micros(500);
 /// How many syncs long the writer waits.
-const SYNCS: u32 = 2;
+const SYNCS: u32 = 1;
 /// Weight of the newest sync in the usual one: one in so many.
 const MEMORY: u32 = 8;
 
@@ -64,11 +64,11 @@ mod tests {
     }
 
     #[test]
-    fn several_writers_wait_for_each_other_about_two_syncs() {
+    fn several_writers_wait_for_each_other_about_a_sync() {
         let mut company = Company::default();
-        assert_eq!(company.after(30, SYNC), Some(Linger { records: 30, at_most: SYNC * 2 }));
+        assert_eq!(company.after(30, SYNC), Some(Linger { records: 30, at_most: SYNC }));
         let slower = company.after(30, SYNC * 9).expect("linger");
-        assert_eq!(slower.at_most, SYNC * 4, "one slow sync counts for an eighth");
+        assert_eq!(slower.at_most, SYNC * 2, "one slow sync counts for an eighth");
         assert_eq!(company.after(30, Duration::from_secs(1)).expect("linger").at_most, LONGEST);
     }
 
