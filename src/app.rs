@@ -209,11 +209,12 @@ pub async fn serve(
     let bound = http::bind(&settings.http, state.clone(), its, pair, &workers.handles())
         .map_err(no_port(settings.http.listen))?;
     // A thread of its own, which answers while the others are busy.
-    let own_thread = settings.http.metrics_listen.map(|_| Threads::start(1));
-    let scraped = match &own_thread {
-        Some(thread) => {
-            http::bind_metrics(&settings.http, state.clone(), clock, pair, &thread.handles())
-                .map_err(no_port(settings.http.metrics_listen.unwrap_or(settings.http.listen)))?
+    let own = settings.http.metrics_listen.map(|address| (address, Threads::start(1)));
+    let scraped = match &own {
+        Some((address, thread)) => {
+            let (http, state, threads) = (&settings.http, state.clone(), thread.handles());
+            let bound = http::bind_metrics(*address, http, state, clock, pair, &threads);
+            Some(bound.map_err(no_port(*address))?)
         }
         None => None,
     };

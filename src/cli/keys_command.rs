@@ -58,57 +58,6 @@ pub fn keys(
     command: &KeysCommand,
 ) -> Result<String, String> {
     let file = RingFile::new(env.clone(), data.join(&settings.file));
-    let ids = || file.load().ok().flatten().map_or_else(Vec::new, |ring| ids_of(&ring));
-    let before = ids();
-    let done = carry_out(env, data, settings, command);
-    let after = ids();
-    let changed = |action, these: &[String], those: &[String]| -> Vec<(&'static str, String)> {
-        these.iter().filter(|id| !those.contains(id)).map(|id| (action, id.clone())).collect()
-    };
-    let said = match (command, &done) {
-        (KeysCommand::Add { .. }, _) => changed("keys_add", &after, &before),
-        (KeysCommand::Rotate, Ok(_)) => {
-            let current = file.load().ok().flatten().map(|ring| ring.current().to_string());
-            current.map(|id| ("keys_rotate", id)).into_iter().collect()
-        }
-        (KeysCommand::Retire { .. }, Ok(_)) => changed("keys_retire", &before, &after),
-        // Without a ring in this folder there is no store to tell it to.
-        (KeysCommand::Retire { id }, Err(_)) if !before.is_empty() => {
-            vec![("keys_retire_refused", id.to_string())]
-        }
-        (KeysCommand::Retire { .. } | KeysCommand::Rotate, Err(_))
-        | (KeysCommand::List { .. }, _) => Vec::new(),
-    };
-    note(env, data, &said).map_err(|e| match &done {
-        Ok(done) => format!("{done}\nbut the audit trail cannot be written: {e}"),
-        Err(why) => format!("{why}; and the audit trail cannot be written: {e}"),
-    })?;
-    done
-}
-
-fn ids_of(ring: &Ring) -> Vec<String> {
-    ring.keys().iter().map(|key| key.id.to_string()).collect()
-}
-
-/// Says in the audit trail what was asked of which key. The server's own lines say what it took
-/// into use, and miss what came and went between two looks.
-fn note(env: &Env, data: &Path, said: &[(&'static str, String)]) -> std::io::Result<()> {
-    if said.is_empty() {
-        return Ok(());
-    }
-    let (by, now) = (Actor::command(), env.clock.now());
-    let line = |(action, id): &(&'static str, String)| Event::key(action, &by, id).line(now);
-    let lines: String = said.iter().map(line).collect();
-    Trail::new(Arc::clone(&env.fs), data, None).append(lines.as_bytes(), true)
-}
-
-fn carry_out(
-    env: &Env,
-    data: &Path,
-    settings: &KeySettings,
-    command: &KeysCommand,
-) -> Result<String, String> {
-    let file = RingFile::new(env.clone(), data.join(&settings.file));
     let fixed = match &settings.environment {
         Some(text) => Some(from_environment(text).map_err(|e| e.to_string())?),
         None => None,
@@ -117,8 +66,8 @@ fn carry_out(
         (KeysCommand::Add { .. } | KeysCommand::Rotate, Some(_)) => Err(format!(
             "the keys are in {KEYS_ENVIRONMENT}: put a new one before the others there, and restart"
         )),
-        (KeysCommand::Add { from }, None) => add(env, &file, from.as_deref()),
-        (KeysCommand::Rotate, None) => rotate(env, &file),
+        (KeysCommand::Add { from }, None) => add(env, data, &file, from.as_deref()),
+        (KeysCommand::Rotate, None) => rotate(env, data, &file),
         (KeysCommand::List { json }, fixed) => {
             let ring = existing(&file, fixed)?;
             let (progress, files) = used(env, data)?;
@@ -126,6 +75,20 @@ fn carry_out(
         }
         (KeysCommand::Retire { id }, fixed) => retire(env, data, &file, fixed, id),
     }
+}
+
+/// Says in the audit trail what was asked of which keys. The server's own lines say what it took
+/// into use, and miss what came and went between two looks.
+fn note(env: &Env, data: &Path, action: &'static str, keys: &[&KeyId]) -> Result<(), String> {
+    let (by, now) = (Actor::command(), env.clock.now());
+    let line = |id: &&KeyId| Event::key(action, &by, id.as_str()).line(now);
+    let lines: String = keys.iter().map(line).collect();
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let trail = Trail::new(Arc::clone(&env.fs), data, None);
+    let noted = trail.append(lines.as_bytes(), true);
+    noted.map_err(|e| format!("{} is not in the audit trail: {e}", lines.trim_end()))
 }
 
 fn existing(file: &RingFile, fixed: Option<Ring>) -> Result<Ring, String> {
@@ -140,7 +103,7 @@ fn existing(file: &RingFile, fixed: Option<Ring>) -> Result<Ring, String> {
     }
 }
 
-fn add(env: &Env, file: &RingFile, from: Option<&Path>) -> Result<String, String> {
+fn add(env: &Env, data: &Path, file: &RingFile, from: Option<&Path>) -> Result<String, String> {
     existing(file, None)?;
     let other = match from {
         Some(path) => {
@@ -159,6 +122,7 @@ fn add(env: &Env, file: &RingFile, from: Option<&Path>) -> Result<String, String
         Ok(())
     });
     changed.map_err(|e| e.to_string())?;
+    note(env, data, "keys_add", &added.iter().collect::<Vec<_>>())?;
     let mut out = String::new();
     for id in &added {
         // Writing to a String cannot fail.
@@ -172,7 +136,7 @@ fn add(env: &Env, file: &RingFile, from: Option<&Path>) -> Result<String, String
     Ok(out)
 }
 
-fn rotate(env: &Env, file: &RingFile) -> Result<String, String> {
+fn rotate(env: &Env, data: &Path, file: &RingFile) -> Result<String, String> {
     existing(file, None)?;
     let now = env.clock.now();
     let changed = file.change(|ring| -> Result<(), RingFileError> {
@@ -180,6 +144,7 @@ fn rotate(env: &Env, file: &RingFile) -> Result<String, String> {
         Ok(())
     });
     let ring = changed.map_err(|e| e.to_string())?;
+    note(env, data, "keys_rotate", &[ring.current()])?;
     Ok(format!(
         "{} is current; a running server puts all records under it, one that is stopped when it \
          starts (`keys list` shows how far it is). Keep a copy of {} apart from the data",
@@ -295,8 +260,13 @@ fn retire(
     }
     existing(file, None)?;
     // Looked at under the ring's lock: nobody makes the key current meanwhile.
-    file.change(without).map_err(|refusal| refusal.0)?;
-    Ok(format!("{id} is retired"))
+    let changed = file.change(without).map_err(|refusal| refusal.0);
+    let action = if changed.is_ok() { "keys_retire" } else { "keys_retire_refused" };
+    note(env, data, action, &[id]).map_err(|unnoted| match &changed {
+        Ok(_) => unnoted,
+        Err(why) => format!("{why}; and {unnoted}"),
+    })?;
+    changed.map(|_| format!("{id} is retired"))
 }
 
 /// Why a key cannot go, with counts; `None` where nothing needs it.

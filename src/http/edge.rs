@@ -125,14 +125,17 @@ async fn pass(
 /// has.
 fn takes_no_answer(accepts: &HeaderValue) -> bool {
     let Ok(accepts) = accepts.to_str() else { return false };
-    let takes = |coding: &str| {
-        let (name, quality) = coding.split_once(';').unwrap_or((coding, ""));
-        let quality = quality.trim().strip_prefix("q=").unwrap_or("1");
-        (name.trim().to_ascii_lowercase(), quality.parse::<f32>().is_ok_and(|q| q > 0.0))
-    };
-    let mut codings = accepts.split(',').map(takes);
-    let forbids = codings.clone().any(|(n, takes)| !takes && (n == "*" || n == "identity"));
-    forbids && !codings.any(|(n, takes)| takes && ["gzip", "zstd", "identity", "*"].contains(&&*n))
+    let is_of = |name: &str, names: &[&str]| names.iter().any(|n| n.eq_ignore_ascii_case(name));
+    let mut codings = accepts.split(',').map(coding_taken);
+    codings.clone().any(|(name, takes)| !takes && is_of(name, &["*", "identity"]))
+        && !codings.any(|(name, takes)| takes && is_of(name, &["gzip", "zstd", "identity", "*"]))
+}
+
+/// The name of a content coding, and whether it is taken.
+fn coding_taken(coding: &str) -> (&str, bool) {
+    let (name, quality) = coding.split_once(';').unwrap_or((coding, ""));
+    let quality = quality.trim().strip_prefix("q=").unwrap_or("1");
+    (name.trim(), quality.parse::<f32>().is_ok_and(|q| q > 0.0))
 }
 
 /// Notes a refusal in the audit trail. Nobody has looked yet which endpoint it is for, nor who

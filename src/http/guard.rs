@@ -166,7 +166,7 @@ async fn admit(
     let defect = || ApiError::new("INTERNAL", "Internal error");
     let worker = req.app_data::<Worker>().ok_or_else(defect)?;
     let state = req.app_data::<Data<AppState>>().ok_or_else(defect)?;
-    let check = || worker.check(req.headers().get_all(AUTHORIZATION).map(HeaderValue::as_bytes));
+    let check = || checked_by(worker, req.request());
     let mut checked = check();
     if let Err(Refusal::UnknownKey | Refusal::NoKeys) = checked {
         // What it waits for may take longer than a request may; then the old keys decide.
@@ -186,6 +186,14 @@ async fn admit(
     }
     principal.require(needs)?;
     Ok(principal)
+}
+
+/// The caller, as far as a worker's keys and tokens tell, whatever he may do.
+///
+/// # Errors
+/// [`Refusal`].
+pub fn checked_by(worker: &Worker, req: &HttpRequest) -> Result<Arc<Principal>, Refusal> {
+    worker.check(req.headers().get_all(AUTHORIZATION).map(HeaderValue::as_bytes))
 }
 
 /// Notes an answer that refuses.

@@ -1,12 +1,12 @@
 //! Liveness and readiness.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{AUTHORIZATION, HeaderValue};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::json;
 
 use super::answer::json as answer;
+use super::guard::checked_by;
 use super::state::AppState;
 use crate::auth::{Scope, Worker};
 
@@ -56,6 +56,5 @@ pub async fn ready(req: HttpRequest, state: Data<AppState>) -> HttpResponse {
 /// Whether a caller, who need not bring a credential here, brings an administrator's.
 fn is_admin(req: &HttpRequest) -> bool {
     let Some(worker) = req.app_data::<Worker>() else { return false };
-    let headers = req.headers().get_all(AUTHORIZATION).map(HeaderValue::as_bytes);
-    worker.check(headers).is_ok_and(|caller| caller.require(Scope::Admin).is_ok())
+    checked_by(worker, req).is_ok_and(|caller| caller.require(Scope::Admin).is_ok())
 }

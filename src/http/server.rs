@@ -73,25 +73,25 @@ pub fn bind(
     listen(port, settings, state, clock, certificates, threads)
 }
 
-/// As [`bind`], a port of its own for `/metrics` alone, where the settings name one: with a thread
-/// and connections of its own, so that it answers while the other one is full.
+/// As [`bind`], a port of its own for `/metrics` alone: with threads and connections of its own, it
+/// answers while the other one is full.
 ///
 /// # Errors
 /// Whatever binding says.
 pub fn bind_metrics(
+    address: SocketAddr,
     settings: &HttpSettings,
     state: AppState,
     clock: Arc<dyn Clock>,
     certificates: Option<&Certificates>,
     threads: &[ArbiterHandle],
-) -> io::Result<Option<Bound>> {
-    let Some(address) = settings.metrics_listen else { return Ok(None) };
+) -> io::Result<Bound> {
     let port = Port {
         listen: address,
         admission: Admission::new(MOST_SCRAPERS),
         routes: routes::configure_metrics,
     };
-    listen(port, settings, state, clock, certificates, threads).map(Some)
+    listen(port, settings, state, clock, certificates, threads)
 }
 
 /// What tells one port from another.
