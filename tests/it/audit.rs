@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde_json::{Value, json};
 
 use crate::support::access::{SCOPES, folder, id_of, token};
@@ -208,10 +209,11 @@ async fn what_must_be_noted_does_not_happen_where_it_cannot_be() {
     let (_folder, data) = folder();
     let admin = token(&data, "ops", &["admin"], &[]);
     let server = Server::over(&data, &TOKENS).await;
-    // A file in the folder's place.
-    let audit = data.join("audit");
-    std::fs::remove_dir_all(&audit).expect("folder");
-    std::fs::write(&audit, "").expect("file");
+    // A file in the folder's place, swapped in one step: the server notes what it does at its start
+    // meanwhile, and would make the folder again.
+    let (audit, file) = (data.join("audit"), data.join("file"));
+    std::fs::write(&file, "").expect("file");
+    renameat_with(CWD, &audit, CWD, &file, RenameFlags::EXCHANGE).expect("swap");
     let asked = json!({"user_id": "u", "scopes": ["admin"]});
     let refused = server.with(&admin).post("/api/admin/tokens", &asked).await;
     refused.expect_error(503, "STORAGE_FAILED");
