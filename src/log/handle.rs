@@ -13,6 +13,7 @@ use super::record::subject_of;
 use super::recovery;
 use super::segment::file_name;
 use super::shared::{Shared, lock};
+use super::spare::Maker;
 use super::state::{Phase, Reached, Record};
 use super::status::FullReason;
 use super::{
@@ -20,7 +21,7 @@ use super::{
     Measures, OpenReport, ReadPoint, RecordBody, RemovalReport, Stream, Writer,
 };
 use crate::domain::{PartitionKey, Table, UserId};
-use crate::env::{Env, Working};
+use crate::env::{Env, Worker, Working};
 
 /// The log. Cheap to clone; dropping the last one closes it without waiting.
 #[derive(Clone)]
@@ -30,7 +31,7 @@ pub struct Log {
 
 struct Inner {
     shared: Arc<Shared>,
-    thread: Mutex<Option<Box<dyn Working>>>,
+    workers: Mutex<Vec<Box<dyn Working>>>,
 }
 
 impl Drop for Inner {
@@ -55,9 +56,13 @@ impl Log {
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<(Self, OpenReport), LogError> {
         let (log, writer, report) = Self::open_stepped(env, dir, options, progress)?;
-        let thread = env.executor.start("log-writer", Box::new(writer));
-        let thread = thread.map_err(LogError::io("start", "the writer"))?;
-        *lock(&log.inner.thread) = Some(thread);
+        let maker = Maker::new(Arc::clone(writer.shared()));
+        let workers: [(_, Box<dyn Worker>); 2] =
+            [("log-writer", Box::new(writer)), ("log-spare", Box::new(maker))];
+        for (name, worker) in workers {
+            let started = env.executor.start(name, worker);
+            lock(&log.inner.workers).push(started.map_err(LogError::io("start", "the writer"))?);
+        }
         Ok((log, report))
     }
 
@@ -74,7 +79,7 @@ impl Log {
         options.check()?;
         let (writer, report) = recovery::open(env, dir, options, progress)?;
         let shared = Arc::clone(writer.shared());
-        Ok((Self { inner: Arc::new(Inner { shared, thread: Mutex::new(None) }) }, writer, report))
+        Ok((Self { inner: Arc::new(Inner { shared, workers: Mutex::default() }) }, writer, report))
     }
 
     fn shared(&self) -> &Arc<Shared> {
@@ -377,11 +382,11 @@ impl Log {
     /// [`LogError::Poisoned`] where a write or fsync failed, now or before.
     pub fn close(&self) -> Result<(), LogError> {
         self.shared().request_close();
-        let thread = lock(&self.inner.thread).take();
-        if let Some(thread) = thread {
+        let workers = std::mem::take(&mut *lock(&self.inner.workers));
+        for worker in workers {
             // A callback that closes the log runs on the writer's thread, which does not wait for
             // itself.
-            thread.join();
+            worker.join();
         }
         match &self.shared().state().phase {
             Phase::Poisoned(why) => Err(LogError::Poisoned(why.clone())),

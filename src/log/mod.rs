@@ -42,6 +42,7 @@ mod scan;
 mod segment;
 mod segments;
 mod shared;
+mod spare;
 mod state;
 mod status;
 mod stream;

@@ -23,6 +23,7 @@ use super::scan::{Fault, FaultKind, Scan, scan};
 use super::segment::{HeaderError, RECORDS_AT, SegmentHeader, create, file_name};
 use super::segments::Segments;
 use super::shared::Shared;
+use super::spare::SPARE;
 use super::state::{Phase, Progress, State};
 use super::status::WriterCounters;
 use super::{LogError, LogOptions, Lsn, OpenReport, TornTail, Writer};
@@ -48,6 +49,7 @@ pub(crate) fn open(
         let gone = env.fs.remove_file(&dir.join(file.name()));
         gone.and_then(|()| env.fs.sync_dir(dir)).map_err(LogError::io("remove", &file.name()))?;
     }
+    remove_spare(env, dir)?;
     let mut report = OpenReport {
         log_id: Uuid::nil(),
         created: files.is_empty(),
@@ -89,6 +91,14 @@ fn unfinished_last(
     // A segment that is not the log's first is alone only after it was whole.
     let explained = !before.is_empty() || last.first == Lsn::new(1);
     Ok((headless && empty && explained).then_some(*last))
+}
+
+/// Removes a spare segment that a crash left: no record was ever in it.
+fn remove_spare(env: &Env, dir: &Path) -> Result<(), LogError> {
+    match env.fs.remove_file(&dir.join(SPARE)) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(LogError::io("remove", SPARE)(e)),
+        _ => Ok(()),
+    }
 }
 
 /// Where the log ends, and the open file there.

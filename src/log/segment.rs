@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::Lsn;
 use super::bytes_at::{put, u32_at, u64_at};
+use super::spare::SPARE;
 use crate::env::{File, FileSystem, OpenMode};
 
 const HEADER: usize = 64;
@@ -128,21 +129,45 @@ pub(crate) fn create(
         fs.sync_dir(dir)?;
         Ok(file)
     })();
-    match made {
-        Ok(file) => Ok(file),
-        Err(e) if is_no_space(&e) => {
-            // Records may now go on into the segment before; one with this name must not come
-            // back after a crash and claim the LSNs those records take.
-            let gone = match fs.remove_file(&path) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-                _ => fs.sync_dir(dir),
-            };
-            Err(match gone {
-                Ok(()) => CreateError::NoSpace(e),
-                Err(e) => CreateError::Broken(e),
-            })
+    made.map_err(|e| not_made(fs, dir, &[&path], e))
+}
+
+/// Makes a segment of a spare. On return its header and its name survive power loss; its space
+/// has been written to.
+pub(crate) fn adopt(
+    fs: &dyn FileSystem,
+    dir: &Path,
+    header: &SegmentHeader,
+    spare: Arc<dyn File>,
+) -> Result<Arc<dyn File>, CreateError> {
+    let (from, path) = (dir.join(SPARE), dir.join(file_name(header.first)));
+    let made = (|| {
+        spare.write_all_at(&header.encode(), 0)?;
+        spare.sync_data()?;
+        fs.rename(&from, &path)?;
+        fs.sync_dir(dir)?;
+        Ok(spare)
+    })();
+    made.map_err(|e| not_made(fs, dir, &[&from, &path], e))
+}
+
+/// Leaves no trace of a segment for which there was no space: records may now go on into the one
+/// before; one with this name must not come back after a crash and claim the LSNs those records
+/// take.
+fn not_made(fs: &dyn FileSystem, dir: &Path, paths: &[&Path], error: io::Error) -> CreateError {
+    if !is_no_space(&error) {
+        return CreateError::Broken(error);
+    }
+    for path in paths {
+        if let Err(e) = fs.remove_file(path)
+            && e.kind() != io::ErrorKind::NotFound
+        {
+            return CreateError::Broken(e);
         }
-        Err(e) => Err(CreateError::Broken(e)),
+    }
+    match fs.sync_dir(dir) {
+        Ok(()) => CreateError::NoSpace(error),
+        Err(e) => CreateError::Broken(e),
     }
 }
 

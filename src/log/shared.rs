@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::kept::Kept;
 use super::measures::Measures;
 use super::segment::file_name;
+use super::spare::Spare;
 use super::state::{Phase, Progress, Reached, State};
 use super::{Linger, LogError, LogOptions, Lsn, ReadPoint};
 use crate::env::{Bell, Env, File, OpenMode};
@@ -39,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) removal: Mutex<()>,
     /// Segments that are out of the log.
     pub(crate) kept: Kept,
+    /// The next segment.
+    pub(crate) spare: Spare,
 }
 
 /// A lock whose holder panicked guards nothing worse than before: state changes are complete or
@@ -76,6 +79,7 @@ impl Shared {
             measures: Measures::new(),
             removal: Mutex::new(()),
             kept,
+            spare: Spare::default(),
         };
         shared.publish(epoch, progress);
         shared
@@ -172,6 +176,7 @@ impl Shared {
 
     /// Takes no more appends; what waits is still written.
     pub(crate) fn request_close(&self) {
+        self.spare.close();
         self.change(|state| {
             if state.phase == Phase::Running {
                 state.phase = Phase::Closing;

@@ -16,8 +16,9 @@ use std::time::Duration;
 use super::batch::{Batch, Chunk, Done, Opening, Tail};
 use super::company::Company;
 use super::frame::seal_all;
-use super::segment::{CreateError, SegmentHeader, create, is_no_space};
+use super::segment::{CreateError, SegmentHeader, adopt, create, is_no_space};
 use super::shared::Shared;
+use super::spare::pace;
 use super::state::{Phase, Progress, State};
 use super::status::{FullReason, WriterCounters};
 use super::{Linger, LogFailure, Lsn, SyncMode};
@@ -59,6 +60,8 @@ pub struct Writer {
     made_room: bool,
     counters: WriterCounters,
     company: Company,
+    /// Bytes of the next segment that are to be ready.
+    spare_wanted: u64,
 }
 
 impl Writer {
@@ -78,6 +81,7 @@ impl Writer {
             made_room: false,
             counters: WriterCounters::default(),
             company: Company::default(),
+            spare_wanted: 0,
         }
     }
 
@@ -105,6 +109,7 @@ impl Writer {
             if self.settle(outcome) == Next::Stop {
                 return Next::Stop;
             }
+            self.keep_pace();
             if self.shared.options.sync == SyncMode::Always {
                 linger =
                     self.company.after(records, self.counters.sync_time.saturating_sub(before));
@@ -184,19 +189,33 @@ impl Writer {
 
     fn rotate(&mut self, first: Lsn, capacity: u64) -> Result<(), Failure> {
         self.sync()?;
-        self.check_reserve(capacity)?;
-        let shared = &self.shared;
+        let shared = Arc::clone(&self.shared);
+        let (fs, dir) = (shared.env.fs.as_ref(), &shared.dir);
         let header =
             SegmentHeader { log_id: shared.log_id, first, previous_last: self.progress.written };
-        match create(shared.env.fs.as_ref(), &shared.dir, &header, capacity) {
-            Ok(file) => {
-                self.file = file;
-                self.tail = Tail::empty(first, capacity);
-                self.note_room();
-                Ok(())
-            }
-            Err(CreateError::NoSpace(_)) => Err(Failure::NoSpace),
-            Err(CreateError::Broken(e)) => Err(broken("make a segment")(e)),
+        self.spare_wanted = 0;
+        let fits = capacity == shared.options.segment_bytes;
+        let made = if let Some(spare) = shared.spare.next_segment(fits) {
+            adopt(fs, dir, &header, spare)
+        } else {
+            self.check_reserve(capacity)?;
+            create(fs, dir, &header, capacity)
+        };
+        self.file = made.map_err(|e| match e {
+            CreateError::NoSpace(_) => Failure::NoSpace,
+            CreateError::Broken(e) => broken("make a segment")(e),
+        })?;
+        self.tail = Tail::empty(first, capacity);
+        self.note_room();
+        Ok(())
+    }
+
+    /// Has the next segment made ready, as far as it should be by now.
+    fn keep_pace(&mut self) {
+        let wanted = pace(self.tail.offset, self.shared.options.segment_bytes);
+        if wanted > self.spare_wanted {
+            self.spare_wanted = wanted;
+            self.shared.spare.want(wanted);
         }
     }
 

@@ -23,13 +23,24 @@ const STATISTICS_BYTES: usize = 64;
 /// A bloom filter's rate of false positives: 10 bits an id.
 const BLOOM_FALSE_POSITIVES: f64 = 0.01;
 /// Groups with fewer rows get no dictionaries: a page of its own costs more than it saves.
-pub(super) const DICTIONARY_ROWS: usize = 32;
+const DICTIONARY_ROWS: usize = 32;
+/// Columns of a group with fewer bytes are not compressed: that would save little, and what it
+/// takes to compress a column at all is most of a small checkpoint's time.
+const COMPRESSED_BYTES: usize = 1024;
+/// By how much a dictionary makes its column smaller, about.
+const DICTIONARY_GAIN: usize = 16;
 
-/// Properties of row groups of about `rows` rows.
+/// Properties of a file; those of its groups are [`properties`].
+pub(super) fn of_file(table: Table, schema: &SchemaDescriptor) -> CrateResult<WriterPropertiesPtr> {
+    properties(table, schema, 0, &[], 1)
+}
+
+/// Properties of a row group of `rows` rows whose columns have so many bytes, about.
 pub(super) fn properties(
     table: Table,
     schema: &SchemaDescriptor,
     rows: usize,
+    bytes: &[usize],
     zstd_level: i32,
 ) -> CrateResult<WriterPropertiesPtr> {
     let spec = table.spec();
@@ -48,8 +59,14 @@ pub(super) fn properties(
         // At the end, so that a group's columns are one range and all filters another.
         .set_bloom_filter_position(BloomFilterPosition::End)
         .set_sorting_columns(sorting(table));
-    for (column, leaf) in spec.columns.iter().zip(schema.columns()) {
+    for (index, (column, leaf)) in spec.columns.iter().zip(schema.columns()).enumerate() {
         let path = leaf.path().clone();
+        let repeats = rows >= DICTIONARY_ROWS && repeats(table, column.name, column.kind);
+        let gain = if repeats { DICTIONARY_GAIN } else { 1 };
+        if bytes.get(index).is_some_and(|bytes| bytes / gain < COMPRESSED_BYTES) {
+            let none = Compression::UNCOMPRESSED;
+            builder = builder.set_column_compression(path.clone(), none);
+        }
         match column.kind {
             Kind::Id => {
                 builder = builder
@@ -60,7 +77,7 @@ pub(super) fn properties(
             Kind::Json(_) | Kind::Extra | Kind::Sealed => {
                 builder = builder.set_column_statistics_enabled(path, EnabledStatistics::None);
             }
-            _ if rows >= DICTIONARY_ROWS && repeats(table, column.name, column.kind) => {
+            _ if repeats => {
                 builder = builder.set_column_dictionary_enabled(path, true);
             }
             _ => {}

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 
@@ -13,10 +14,17 @@ use ::parquet::file::writer::SerializedFileWriter;
 use ::parquet::schema::types::TypePtr;
 
 use super::copy::CopiedGroup;
-use super::properties::{DICTIONARY_ROWS, properties};
+use super::properties::{of_file, properties};
 use super::schema::{arrow_hint, arrow_schema, parquet_schema};
 use super::{Encoded, Footer, Options, ParquetError, checksums, columns};
 use crate::domain::{Row, Table, UserId};
+
+/// Bytes of a column's values, about.
+fn bytes_of(array: &ArrayRef) -> usize {
+    let values = array.len() - array.null_count();
+    let bytes = array.to_data().get_slice_memory_size().unwrap_or(usize::MAX);
+    bytes.saturating_mul(values) / array.len().max(1)
+}
 
 /// The file being written.
 pub(super) struct FileWriter<'a> {
@@ -34,7 +42,7 @@ impl<'a> FileWriter<'a> {
         let schema = arrow_schema(table);
         let parquet = parquet_schema(&schema)?;
         let root = parquet.root_schema_ptr();
-        let props = properties(table, &parquet, options.rows_per_group, options.zstd_level)?;
+        let props = of_file(table, &parquet)?;
         let file = SerializedFileWriter::new(Vec::new(), Arc::clone(&root), props)?;
         let done = Encoded {
             bytes: Bytes::new(),
@@ -48,19 +56,15 @@ impl<'a> FileWriter<'a> {
 
     /// Encodes rows, which are in file order, as one group.
     pub(super) fn write(&mut self, rows: &[Arc<Row>]) -> CrateResult<()> {
-        let factory = if rows.len() < DICTIONARY_ROWS.min(self.options.rows_per_group) {
-            // Column writers take their properties from a file writer; this one is for nothing
-            // else.
-            let schema = self.file.schema_descr();
-            let props = properties(self.table, schema, rows.len(), self.options.zstd_level)?;
-            let small = SerializedFileWriter::new(io::sink(), Arc::clone(&self.root), props)?;
-            ArrowRowGroupWriterFactory::new(&small, Arc::clone(&self.schema))
-        } else {
-            ArrowRowGroupWriterFactory::new(&self.file, Arc::clone(&self.schema))
-        };
+        let arrays = columns::arrays(self.table, self.user, rows);
+        let bytes: Vec<usize> = arrays.iter().map(bytes_of).collect();
+        let (schema, level) = (self.file.schema_descr(), self.options.zstd_level);
+        let props = properties(self.table, schema, rows.len(), &bytes, level)?;
+        // Column writers take their properties from a file writer; this one is for nothing else.
+        let of_group = SerializedFileWriter::new(io::sink(), Arc::clone(&self.root), props)?;
+        let factory = ArrowRowGroupWriterFactory::new(&of_group, Arc::clone(&self.schema));
         let writers = factory.create_column_writers(self.file.flushed_row_groups().len())?;
         let mut group = self.file.next_row_group()?;
-        let arrays = columns::arrays(self.table, self.user, rows);
         for ((mut writer, array), field) in
             writers.into_iter().zip(arrays).zip(self.schema.fields())
         {

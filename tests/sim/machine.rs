@@ -24,10 +24,15 @@ struct State {
     /// What blocks, by when it is due and in the order it came.
     steps: BTreeMap<(Instant, u64), Job>,
     count: u64,
-    worker: Option<Box<dyn Worker>>,
-    worker_due: Option<Instant>,
+    workers: Vec<Slot>,
     /// Whether a step is being done: what it starts is done inside it.
     inside: bool,
+}
+
+/// A worker, unless it has ended or is at work, and when its next step is due.
+struct Slot {
+    worker: Option<Box<dyn Worker>>,
+    due: Option<Instant>,
 }
 
 /// Does everything on the thread that made it.
@@ -42,7 +47,15 @@ pub struct Steps {
 
 enum Next {
     Job(Job),
-    Worker(Box<dyn Worker>),
+    Worker(usize, Box<dyn Worker>),
+}
+
+impl State {
+    /// The worker whose step is due first.
+    fn next_worker(&self) -> Option<(Instant, usize)> {
+        let waiting = self.workers.iter().enumerate().filter(|(_, slot)| slot.worker.is_some());
+        waiting.filter_map(|(number, slot)| Some((slot.due?, number))).min()
+    }
 }
 
 impl Steps {
@@ -64,16 +77,17 @@ impl Steps {
     fn earliest(&self) -> Option<Instant> {
         let state = self.lock();
         let job = state.steps.keys().next().map(|(due, _)| *due);
-        job.into_iter().chain(state.worker_due.filter(|_| state.worker.is_some())).min()
+        job.into_iter().chain(state.next_worker().map(|(due, _)| due)).min()
     }
 
     fn take(&self) -> Option<Next> {
         let mut state = self.lock();
         let job = state.steps.keys().next().map(|(due, _)| *due);
-        let worker = state.worker_due.filter(|due| job.is_none_or(|job| *due < job));
-        if let (Some(_), Some(_)) = (worker, &state.worker) {
-            state.worker_due = None;
-            return state.worker.take().map(Next::Worker);
+        let worker = state.next_worker().filter(|(due, _)| job.is_none_or(|job| *due < job));
+        if let Some((_, number)) = worker {
+            let slot = &mut state.workers[number];
+            slot.due = None;
+            return slot.worker.take().map(|worker| Next::Worker(number, worker));
         }
         state.steps.pop_first().map(|(_, job)| Next::Job(job))
     }
@@ -87,12 +101,12 @@ impl Steps {
                 self.trace.event(0, "job");
                 job();
             }
-            Next::Worker(worker) => self.step_worker(worker),
+            Next::Worker(number, worker) => self.step_worker(number, worker),
         }
         self.lock().inside = false;
     }
 
-    fn step_worker(&self, mut worker: Box<dyn Worker>) {
+    fn step_worker(&self, number: usize, mut worker: Box<dyn Worker>) {
         self.trace.event(0, "worker");
         let turn = worker.step();
         let due = match turn {
@@ -102,14 +116,16 @@ impl Steps {
         };
         let mut state = self.lock();
         // The bell may have rung meanwhile.
-        state.worker_due = state.worker_due.into_iter().chain(due).min();
-        state.worker = Some(worker);
+        let slot = &mut state.workers[number];
+        slot.due = slot.due.into_iter().chain(due).min();
+        slot.worker = Some(worker);
     }
 
-    fn ring(&self) {
+    fn ring(&self, number: usize) {
         let due = self.due();
         let mut state = self.lock();
-        state.worker_due = Some(state.worker_due.map_or(due, |earlier| earlier.min(due)));
+        let slot = &mut state.workers[number];
+        slot.due = Some(slot.due.map_or(due, |earlier| earlier.min(due)));
         drop(state);
         self.changed.notify_one();
     }
@@ -134,14 +150,15 @@ impl Executor for OneThread {
 
     fn start(&self, _name: &str, mut worker: Box<dyn Worker>) -> io::Result<Box<dyn Working>> {
         let steps = Arc::downgrade(&self.0);
+        let number = self.0.lock().workers.len();
         worker.ring(Arc::new(move || {
             if let Some(steps) = steps.upgrade() {
-                steps.ring();
+                steps.ring(number);
             }
         }));
-        self.0.lock().worker = Some(worker);
-        self.0.ring();
-        Ok(Box::new(Ends(Arc::clone(&self.0))))
+        self.0.lock().workers.push(Slot { worker: Some(worker), due: None });
+        self.0.ring(number);
+        Ok(Box::new(Ends(Arc::clone(&self.0), number)))
     }
 
     fn has_threads(&self) -> bool {
@@ -149,13 +166,13 @@ impl Executor for OneThread {
     }
 }
 
-struct Ends(Arc<Steps>);
+struct Ends(Arc<Steps>, usize);
 
 impl Working for Ends {
     fn join(self: Box<Self>) {
         loop {
-            let Some(worker) = self.0.lock().worker.take() else { return };
-            self.0.step_worker(worker);
+            let Some(worker) = self.0.lock().workers[self.1].worker.take() else { return };
+            self.0.step_worker(self.1, worker);
         }
     }
 }
@@ -203,13 +220,7 @@ impl Machine {
             let mut runtime = tokio::runtime::Builder::new_current_thread();
             runtime.enable_time().start_paused(true).build().expect("runtime")
         });
-        let state = State {
-            steps: BTreeMap::new(),
-            count: 0,
-            worker: None,
-            worker_due: None,
-            inside: false,
-        };
+        let state = State { steps: BTreeMap::new(), count: 0, workers: Vec::new(), inside: false };
         let steps = Arc::new(Steps {
             state: Mutex::new(state),
             changed: Notify::new(),

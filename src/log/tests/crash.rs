@@ -6,11 +6,13 @@ use proptest::prelude::*;
 
 use super::memory_fs::Dice;
 use super::*;
+use crate::env::Worker;
 
 #[derive(Clone, Debug)]
 enum Action {
     Append { user: u8, bytes: u16 },
     Step,
+    Spare,
     Rotate,
     Publish { user: u8 },
     Remove,
@@ -24,6 +26,7 @@ fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
         12 => (0_u8..3, 0_u16..700).prop_map(|(user, bytes)| Action::Append { user, bytes }),
         8 => Just(Action::Step),
+        4 => Just(Action::Spare),
         1 => Just(Action::Rotate),
         2 => (0_u8..3).prop_map(|user| Action::Publish { user }),
         1 => Just(Action::Remove),
@@ -134,6 +137,9 @@ fn play(actions: &[Action], options: LogOptions) {
             }
             Action::Step => {
                 bed.writer.step();
+            }
+            Action::Spare => {
+                bed.maker.step();
             }
             Action::Rotate => bed.log.rotate(),
             Action::Publish { user } => {

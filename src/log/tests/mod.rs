@@ -7,6 +7,7 @@ mod maintenance;
 mod memory_fs;
 mod opening;
 mod space;
+mod spare;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +17,7 @@ use std::time::Duration;
 use memory_fs::MemoryFs;
 
 use super::segment::file_name;
+use super::spare::Maker;
 use super::*;
 use crate::domain::{Micros, Month, PartitionKey, Table, UserId};
 use crate::env::{Clock, Env, Random, Space};
@@ -57,6 +59,7 @@ pub struct Bed {
     pub clock: Arc<HandClock>,
     pub log: Log,
     pub writer: Writer,
+    pub maker: Maker,
     pub report: OpenReport,
     pub answers: Answers,
 }
@@ -109,7 +112,8 @@ pub fn try_open(fs: &MemoryFs, options: LogOptions) -> Result<Bed, LogError> {
     let clock = Arc::new(HandClock::default());
     let env = env_on(fs, &clock);
     let (log, writer, report) = Log::open_stepped(&env, &dir(), options, &mut |_, _| {})?;
-    Ok(Bed { fs: fs.clone(), clock, log, writer, report, answers: Answers::default() })
+    let maker = Maker::new(Arc::clone(writer.shared()));
+    Ok(Bed { fs: fs.clone(), clock, log, writer, maker, report, answers: Answers::default() })
 }
 
 pub fn open(fs: &MemoryFs, options: LogOptions) -> Bed {

@@ -29,7 +29,12 @@ fn other_readers_find_order_indexes_and_filters() {
     for group in view.metadata().row_groups() {
         assert_eq!(group.sorting_columns(), Some(&vec![sorting(4, false), sorting(0, true)]));
         for (chunk, column) in group.columns().iter().zip(Table::Audiences.spec().columns) {
-            assert!(matches!(chunk.compression(), Compression::ZSTD(_)));
+            let small = chunk.uncompressed_size() < 1000;
+            match chunk.compression() {
+                Compression::ZSTD(_) => {}
+                Compression::UNCOMPRESSED => assert!(small, "{}", column.name),
+                other => panic!("{other:?}"),
+            }
             assert!(chunk.offset_index_range().is_some());
             let selects = !matches!(column.kind, Kind::Json(_) | Kind::Extra | Kind::Sealed);
             assert_eq!(chunk.statistics().is_some(), selects, "{}", column.name);

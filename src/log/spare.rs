@@ -1,0 +1,219 @@
+//! The next segment, made ready beside the log: a file of a segment's size, every byte of it
+//! written and synced. The writer gives it a header and its name when it begins a segment.
+//!
+//! Space that was only reserved costs each sync twice: the records, and where in the file they now
+//! are. Over bytes that were written before, a sync is the records alone (decision 58).
+//!
+//! It is made in pieces that keep pace with the segment in use, so that a store that writes little
+//! makes none, and one that writes much never waits for it. Whatever goes wrong, the log makes its
+//! segment the plain way.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+
+use super::shared::{Shared, lock};
+use crate::env::{Bell, File, OpenMode, Turn, Worker};
+
+/// The file's name in the log's folder, as long as it is no segment.
+pub(crate) const SPARE: &str = "spare";
+/// Most bytes written and synced at once: they delay the syncs of records.
+const PIECE: u64 = 256 << 10;
+/// Pieces of a small segment.
+const PIECES: u64 = 16;
+
+/// What the writer and the one who makes spares tell each other.
+#[derive(Default)]
+pub(crate) struct Spare {
+    state: Mutex<State>,
+    work: Condvar,
+    /// Rung where the maker is stepped instead of asleep on a thread.
+    bell: OnceLock<Bell>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Bytes that are to be ready.
+    wanted: u64,
+    ready: Option<Arc<dyn File>>,
+    /// It could not be made. Not tried again before the next segment begins.
+    given_up: bool,
+    closed: bool,
+}
+
+/// What the maker has to do.
+enum Task {
+    Piece,
+    Nothing,
+    End,
+}
+
+impl Spare {
+    /// Asks for so many bytes to be ready.
+    pub(crate) fn want(&self, bytes: u64) {
+        lock(&self.state).wanted = bytes;
+        self.wake();
+    }
+
+    /// A segment begins: gives the spare away, where one is ready and it `fits`.
+    pub(crate) fn next_segment(&self, fits: bool) -> Option<Arc<dyn File>> {
+        let mut state = lock(&self.state);
+        state.wanted = 0;
+        state.given_up = false;
+        if fits { state.ready.take() } else { None }
+    }
+
+    /// Ends the maker's work.
+    pub(crate) fn close(&self) {
+        lock(&self.state).closed = true;
+        self.wake();
+    }
+
+    fn wake(&self) {
+        self.work.notify_one();
+        if let Some(bell) = self.bell.get() {
+            bell();
+        }
+    }
+
+    fn task(&self, done: u64) -> Task {
+        lock(&self.state).task(done)
+    }
+
+    fn wait(&self, done: u64) {
+        let state = lock(&self.state);
+        let idle = |state: &mut State| matches!(state.task(done), Task::Nothing);
+        drop(self.work.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl State {
+    fn task(&self, done: u64) -> Task {
+        if self.closed {
+            Task::End
+        } else if self.ready.is_none() && !self.given_up && done < self.wanted {
+            Task::Piece
+        } else {
+            Task::Nothing
+        }
+    }
+}
+
+/// Bytes of the next segment that are to be ready when the one in use is written up to `offset`:
+/// none in its first eighth, all of them in its last.
+pub(crate) fn pace(offset: u64, segment_bytes: u64) -> u64 {
+    let due = offset.saturating_sub(segment_bytes / 8).saturating_mul(4) / 3;
+    if due >= segment_bytes { segment_bytes } else { due - due % piece(segment_bytes) }
+}
+
+fn piece(segment_bytes: u64) -> u64 {
+    segment_bytes.div_ceil(PIECES).min(PIECE)
+}
+
+/// Makes spares.
+pub(crate) struct Maker {
+    shared: Arc<Shared>,
+    /// The file being made.
+    file: Option<Arc<dyn File>>,
+    /// Bytes of it that are written and synced.
+    done: u64,
+}
+
+impl Maker {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, file: None, done: 0 }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.shared.dir.join(SPARE)
+    }
+
+    /// Writes and syncs the next bytes; hands the file over with the last of them.
+    fn piece(&mut self) -> io::Result<()> {
+        let size = self.shared.options.segment_bytes;
+        let file = match &self.file {
+            Some(file) => Arc::clone(file),
+            None => self.begin(size)?,
+        };
+        let bytes = piece(size).min(size - self.done);
+        let zeros = vec![0; usize::try_from(bytes).unwrap_or_default()];
+        file.write_all_at(&zeros, self.done)?;
+        file.sync_data()?;
+        self.done += bytes;
+        if self.done == size {
+            (self.file, self.done) = (None, 0);
+            lock(&self.shared.spare.state).ready = Some(file);
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, size: u64) -> io::Result<Arc<dyn File>> {
+        let Shared { env, dir, options, .. } = &*self.shared;
+        if !options.leaves_reserve(env.fs.space(dir)?, size) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let file = env.fs.open(&self.path(), OpenMode::CreateNew)?;
+        self.file = Some(Arc::clone(&file));
+        file.allocate(size)?;
+        Ok(file)
+    }
+
+    /// Gives the disk back what an unfinished spare takes.
+    fn discard(&mut self) {
+        self.done = 0;
+        if self.file.take().is_some()
+            && let Err(error) = self.shared.env.fs.remove_file(&self.path())
+        {
+            tracing::warn!(%error, "a spare segment could not be removed");
+        }
+    }
+}
+
+impl Worker for Maker {
+    fn run(&mut self) {
+        while let Turn::Again | Turn::Wait(_) = Worker::step(self) {
+            self.shared.spare.wait(self.done);
+        }
+    }
+
+    fn step(&mut self) -> Turn {
+        match self.shared.spare.task(self.done) {
+            Task::Piece => {}
+            Task::Nothing => return Turn::Wait(None),
+            Task::End => {
+                self.discard();
+                let ready = lock(&self.shared.spare.state).ready.take();
+                self.file = ready;
+                self.discard();
+                return Turn::Stop;
+            }
+        }
+        if let Err(error) = self.piece() {
+            tracing::warn!(%error, "no spare segment: the log makes its next one when it needs it");
+            self.discard();
+            lock(&self.shared.spare.state).given_up = true;
+        }
+        Turn::Again
+    }
+
+    fn ring(&mut self, bell: Bell) {
+        // An error gives the second one back.
+        let _ = self.shared.spare.bell.set(bell);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_keeps_pace_with_the_segment_in_use() {
+        let size = 64 << 20;
+        assert_eq!(pace(size / 8, size), 0, "nothing for a store that writes little");
+        assert_eq!(pace(size / 8 + PIECE, size), PIECE);
+        assert_eq!(pace(size / 2, size), size / 2);
+        assert_eq!(pace(size / 8 * 7, size), size, "ready before it is needed");
+        assert_eq!(pace(u64::MAX, size), size, "a segment of its own size for one record");
+        assert_eq!([512, 1024, 3000, 3584].map(|at| pace(at, 4096)), [0, 512, 3072, 4096]);
+    }
+}
