@@ -19,10 +19,12 @@ use crate::crypto::{Keys, RingFileError};
 use crate::env::{Env, File, OpenMode};
 use crate::http::{self, Access, AppState, Bounds, Certificates, TlsError};
 use crate::log::{Log, LogError, LogOptions, OpenReport, SyncMode};
+use crate::metrics::history::Keeper;
 use crate::metrics::{ActivityFile, Parts, RecoveryMetrics, StorageMetrics};
+use crate::report;
 use crate::shutdown;
 use crate::storage::{LocalStorage, Measured};
-use crate::store::{Store, StoreError};
+use crate::store::{ArchiveRequests, Store, StoreError};
 
 /// Largest log record: a request body and what comes with it.
 const MAX_RECORD: usize = 16 * 1024 * 1024;
@@ -243,8 +245,18 @@ pub async fn serve(
     if let Some(rule) = settings.archive {
         actix_web::rt::spawn(store.clone().archive_daily(rule));
     }
+    let requests = ArchiveRequests::new(&env, &settings.store.data);
+    actix_web::rt::spawn(store.clone().archive_as_asked(requests));
     actix_web::rt::spawn(store.clone().scrub(settings.scrub_rate));
     state.open(store.clone());
+    let keeper = Arc::new(Keeper::new(&env, &settings.store.data));
+    let keeping =
+        http::history::keep(state.clone(), Arc::clone(&keeper), settings.history_interval);
+    actix_web::rt::spawn(keeping);
+    if settings.report_files > 0 {
+        let (env, data) = (env.clone(), settings.store.data.clone());
+        actix_web::rt::spawn(report::scheduled::keep(env, data, settings.report_files));
+    }
     actix_web::rt::spawn(store.clone().keep_usage(settings.usage_interval));
     let Some(again) = shutdown::wait(signals, bound.serving, settings.http.drain_timeout).await
     else {
@@ -258,6 +270,7 @@ pub async fn serve(
     audit.close().await;
     // A panic in it has said so; the numbers of a minute are lost.
     let _ = tokio::task::spawn_blocking(move || activity_file.save(&activity)).await;
+    http::history::end(state, keeper).await;
     if let Some(scraped) = scraped {
         scraped.serving.stop(Duration::ZERO).await;
     }

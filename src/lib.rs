@@ -39,6 +39,7 @@ pub mod metrics;
 pub mod otlp;
 pub mod parquet;
 pub mod repair;
+pub mod report;
 pub mod seed;
 pub mod shutdown;
 pub mod storage;

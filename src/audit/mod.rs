@@ -13,7 +13,7 @@
 
 mod budget;
 mod event;
-mod page;
+pub mod page;
 mod trail;
 mod writer;
 

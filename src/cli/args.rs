@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand, value_parser};
 
+use super::report_args::RawReport;
 use super::sources::CONFIG_ENVIRONMENT;
 use super::table::{Scope, in_scope};
 use super::upkeep_args::RawUpkeep;
@@ -33,9 +34,9 @@ Ended anywhere, it can be begun again. Exit code 1 where files cannot be read: t
 stay as they are.";
 
 const ARCHIVE: &str = "\
-The server must not run on the same folder meanwhile; it archives by itself, daily, with
---archive-after. A month goes as a whole, to archive/ in the store's folder. Its records are still
-read by id, and listed with ?archived=true; changing one brings the month back.";
+A running server is asked to do it; without one the command does it itself. The server archives by
+itself, daily, with --archive-after. A month goes as a whole, to archive/ in the store's folder. Its
+records are still read by id, and listed with ?archived=true; changing one brings the month back.";
 
 /// The whole command line.
 #[derive(Parser)]
@@ -66,11 +67,14 @@ pub(super) enum RawCommand {
     /// Take over everything that the Python service left in a folder
     #[command(after_help = ADOPT)]
     Adopt(Flags<ForStore>),
-    /// Move months that ended long ago to the archive, out of lists
+    /// Move months that ended long ago to the archive, out of lists, while the server runs or not
     #[command(after_help = ARCHIVE)]
     Archive(RawArchive),
     #[command(flatten)]
     Upkeep(RawUpkeep),
+    /// Report on growth, errors or performance, while the server runs or not
+    #[command(subcommand)]
+    Report(RawReport),
     /// Make, show or take back API tokens, while the server runs or not
     #[command(subcommand)]
     Token(RawToken),

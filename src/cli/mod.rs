@@ -16,6 +16,7 @@ mod logging;
 mod optional_rules;
 pub mod progress;
 pub mod quantity;
+mod report_args;
 mod rules;
 mod run;
 mod settings;
@@ -36,6 +37,7 @@ pub use keys_command::KeysCommand;
 use keys_command::environment_ring;
 pub use logging::start_logging;
 pub use progress::Progress;
+pub use report_args::ReportCommand;
 pub use rules::{LogFormat, Rule, SyncMode};
 pub use run::run;
 pub use settings::{HttpSettings, LoggingSettings, Settings, StoreSettings, TlsFiles};
@@ -78,6 +80,13 @@ pub enum Command {
         logging: LoggingSettings,
         /// Which.
         rule: ArchiveRule,
+    },
+    /// Report on a store.
+    Report {
+        /// Folder of the store.
+        data: PathBuf,
+        /// On what, and how.
+        command: ReportCommand,
     },
     /// Print or change the key ring.
     Keys {
@@ -199,6 +208,10 @@ pub fn parse(
             store.keys.environment = environment_ring(environment);
             let rule = ArchiveRule { older_than: archive.older_than, status: archive.status };
             Ok(Command::Archive { store, logging: LoggingSettings::checked(&resolved)?, rule })
+        }
+        RawCommand::Report(report) => {
+            let data = resolve(report.flags(), environment, fs)?.get(&table::DATA)?;
+            Ok(Command::Report { data, command: report.command() })
         }
         RawCommand::Token(token) => token_command(token, environment, fs),
         RawCommand::Upkeep(upkeep) => upkeep_args::command(upkeep, environment, fs),

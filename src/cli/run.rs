@@ -41,6 +41,7 @@ pub fn run() -> ExitCode {
             let done = archive::command(env, &store, &logging, &rule);
             done.map(|said| print(&said)).map_err(|e| e.to_string())
         }
+        Command::Report { data, command } => super::report_args::run(&env, &data, &command),
         Command::Token { data, command } => token(&env, &data, &command),
         Command::Keys { data, settings, command } => {
             keys(&env, &data, &settings, &command).map(|said| print(&said))

@@ -26,6 +26,10 @@ pub struct Settings {
     pub audit: Bounds,
     /// How long a look at what users store is followed by none.
     pub usage_interval: Duration,
+    /// How often what was counted is added to the history.
+    pub history_interval: Duration,
+    /// How many reports of each kind are kept; 0 for none.
+    pub report_files: usize,
     /// The store itself.
     pub store: StoreSettings,
     /// Which months are archived, daily; `None` for none.
@@ -172,6 +176,8 @@ impl Settings {
             auth: auth_settings::auth(resolved)?,
             audit: auth_settings::audit(resolved)?,
             usage_interval: resolved.get(&table::USAGE_INTERVAL)?,
+            history_interval: resolved.get(&table::HISTORY_INTERVAL)?,
+            report_files: resolved.get(&table::REPORT_FILES)?,
             store: StoreSettings::checked(resolved)?,
             archive: archive(resolved)?,
             scrub_rate: resolved.get(&table::SCRUB_RATE)?,

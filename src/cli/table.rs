@@ -273,6 +273,12 @@ settings! {
 
     USAGE_INTERVAL: DurationRule = "usage-interval", Storage, Serve, "DURATION", "5m",
         millis(100, DAY), "How long it rests between two looks at how much every user stores";
+    HISTORY_INTERVAL: DurationRule = "history-interval", Storage, Serve, "DURATION", "1m",
+        millis(100, HOUR), "How often what the server counted is added to its history, which \
+        `audience-store report` reads; a kill loses that much of it at most";
+    REPORT_FILES: CountRule = "report-files", Storage, Serve, "COUNT", "0", count(0, 1_000),
+        "How many reports of each kind the server keeps in reports/: on growth when a day has ended, \
+         on errors after a week, on performance after a quarter; 0 for none";
 
     SYNC: SyncRule = "sync", Durability, Store, "MODE", "always",
         SyncRule { interval: millis(1, 10 * SECOND) },

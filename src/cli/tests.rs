@@ -112,6 +112,8 @@ const BAD: &[(&str, &str, &str)] = &[
     ("metrics-listen", "0.0.0.0:9100", "with `--auth off` anyone who reaches the port could read"),
     ("metrics-listen", "9100", "not understood"),
     ("usage-interval", "1ms", "out of range"),
+    ("history-interval", "2h", "out of range"),
+    ("report-files", "-1", "not understood"),
     ("workers", "-1", "not understood"),
     ("max-connections", "0", "out of range"),
     ("request-timeout", "30", "the unit is missing"),

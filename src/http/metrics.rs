@@ -17,14 +17,17 @@ use crate::metrics::{Exposition, names};
 /// 500 where a metric is not well formed: a defect.
 pub async fn metrics(caller: Caller, state: Data<AppState>) -> Result<HttpResponse, ApiError> {
     caller.require(Scope::MetricsRead)?;
-    let text = gather(&state).text().map_err(|e| {
+    let mut out = gather(&state);
+    out.foreign(process());
+    let text = out.text().map_err(|e| {
         tracing::error!(error = %e, "metrics could not be written");
         ApiError::new("INTERNAL", "Internal error")
     })?;
     Ok(HttpResponse::Ok().content_type(Exposition::CONTENT_TYPE).body(text))
 }
 
-fn gather(state: &AppState) -> Exposition {
+/// Everything that the server counts itself.
+pub(super) fn gather(state: &AppState) -> Exposition {
     let mut out = Exposition::default();
     out.number(&names::BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION"))], 1);
     out.number(&names::SYNC_MODE, &[("mode", &*state.sync)], 1);
@@ -44,7 +47,6 @@ fn gather(state: &AppState) -> Exposition {
     if let Ok(store) = state.store() {
         store.expose(&mut out);
     }
-    out.foreign(process());
     out
 }
 

@@ -12,6 +12,7 @@ pub mod error;
 mod guard;
 mod headers;
 mod health;
+pub mod history;
 mod idempotent;
 mod lists;
 mod metrics;

@@ -61,6 +61,11 @@ impl Exposition {
         self.add(name, labels, |metric| metric.set_histogram(histogram));
     }
 
+    /// The metrics of a name, each with its labels.
+    pub(super) fn metrics(&self, name: &Name) -> &[Metric] {
+        self.families.get(name.name).map_or(&[], MetricFamily::get_metric)
+    }
+
     /// Adds families that a library made: they bear their own names.
     pub fn foreign(&mut self, families: Vec<MetricFamily>) {
         self.foreign.extend(families);

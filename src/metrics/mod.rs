@@ -10,6 +10,7 @@ pub mod activity;
 mod activity_file;
 mod exposition;
 mod histogram;
+pub mod history;
 pub mod http;
 pub mod names;
 pub mod parts;

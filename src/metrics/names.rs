@@ -70,7 +70,7 @@ names! {
         "Lines of the audit trail that could not be written";
 
     RECORDS_WRITTEN: Counter "records_written_total" ["table", "change"]
-        "Changes of records that were answered as saved, by table: created, updated, deleted";
+        "Changes of records that were answered as saved, by table: created, updated, deleted, erased (with their user)";
 
     LOG_RECORDS: Counter "log_records_total" [] "Records written to the log";
     LOG_BATCHES: Counter "log_batches_total" [] "Batches written to the log";
@@ -158,6 +158,7 @@ names! {
     USAGE_BYTES: Gauge "usage_bytes" ["table"] "Bytes of Parquet files, by table, at the last survey";
     USAGE_FILES: Gauge "usage_files" ["table"] "Parquet files, by table, at the last survey";
     USAGE_PARTITIONS: Gauge "usage_partitions" ["table"] "Partitions that have files, by table, at the last survey";
+    USAGE_TABLE_USERS: Gauge "usage_table_users" ["table"] "Users that have files, by table, at the last survey";
     USAGE_PER_USER: Histogram "usage_user_bytes" []
         "Bytes of Parquet files that a user has, over all users, at the last survey; counts may fall";
     USAGE_FILE_BYTES: Histogram "usage_file_bytes" []

@@ -115,6 +115,8 @@ pub struct Changes {
     pub updated: Counter,
     /// Deleted ones.
     pub deleted: Counter,
+    /// Those that went with their user.
+    pub erased: Counter,
 }
 
 /// Changes of records by table.

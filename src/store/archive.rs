@@ -8,16 +8,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::archive_request::{ArchiveRequests, Taken};
 use super::survey::stored_partitions;
 use super::{Store, StoreError};
 use crate::actors::messages::Work;
 use crate::actors::partition::StoredSource;
 use crate::domain::{Micros, PartitionKey, Partitioning, Table};
+use crate::metrics::history::day_of;
 use crate::parquet::{Fetched, FileView, ParquetError, RangeSource, decode_group};
 use crate::storage::{StorageError, layout};
 
-/// How often the server looks for months to archive.
-const DAILY: Duration = Duration::from_hours(24);
+/// How often the clock is asked whether another day has begun.
+const CLOCK: Duration = Duration::from_secs(1);
+
+/// How often the server looks for requests.
+const LOOK: Duration = Duration::from_millis(250);
+/// How often it says how far one is.
+const BEAT: Duration = Duration::from_secs(1);
 
 /// Which months go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,9 +117,74 @@ impl Store {
         Ok(())
     }
 
-    /// Archives what the rule names, now and every day.
-    pub async fn archive_daily(self, rule: ArchiveRule) {
+    /// Archives what commands ask for ([`super::ArchiveRequests`]), for as long as the store lives.
+    pub async fn archive_as_asked(self, requests: ArchiveRequests) {
+        let env = self.shared.env.clone();
+        let sweeping = requests.clone();
+        let swept = env.blocking(move || sweeping.sweep()).await;
+        if let Ok(Err(error)) | Err(error) = swept {
+            tracing::warn!(%error, "requests to archive cannot be looked at");
+        }
         loop {
+            let taking = requests.clone();
+            // Where the folder cannot be read, whoever asked hears that nobody answers.
+            let asked = env.blocking(move || taking.take()).await;
+            for (id, rule) in asked.ok().and_then(Result::ok).unwrap_or_default() {
+                let answer = self.archive_one(&requests, &id, &rule).await;
+                let (requests, id) = (requests.clone(), id.clone());
+                let answered = env.blocking(move || requests.answer(&id, &answer)).await;
+                if let Ok(Err(error)) | Err(error) = answered {
+                    tracing::warn!(%error, "what came of a request to archive cannot be said");
+                }
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Carries a request out, and says every second how far it is.
+    async fn archive_one(
+        &self,
+        requests: &ArchiveRequests,
+        id: &str,
+        rule: &ArchiveRule,
+    ) -> Result<ArchivedMonths, String> {
+        let far = std::cell::Cell::new((0, 0));
+        let archiving = async {
+            // What only the log holds of a month decides, too.
+            self.checkpoint(false).await?;
+            self.archive(rule, &mut |done, total| far.set((done, total))).await
+        };
+        let mut archiving = std::pin::pin!(archiving);
+        let mut beat = 0;
+        loop {
+            tokio::select! {
+                archived = &mut archiving => {
+                    if let Ok(archived) = &archived {
+                        tracing::info!(months = archived.moved, "months archived, as asked");
+                    }
+                    return archived.map_err(|e| e.to_string());
+                }
+                () = tokio::time::sleep(BEAT) => {}
+            }
+            beat += 1;
+            let (done, total) = far.get();
+            let (requests, id) = (requests.clone(), id.to_owned());
+            let taken = Taken { done, total, beat };
+            // The next one may succeed.
+            let _ = self.shared.env.blocking(move || requests.progress(&id, &taken)).await;
+        }
+    }
+
+    /// Archives what the rule names, now and on every later day (UTC), soon after it begins.
+    pub async fn archive_daily(self, rule: ArchiveRule) {
+        let mut done = None;
+        loop {
+            let today = day_of(self.shared.env.clock.now());
+            if done == Some(today) {
+                tokio::time::sleep(CLOCK).await;
+                continue;
+            }
+            done = Some(today);
             match self.archive(&rule, &mut |_, _| {}).await {
                 Ok(archived) if archived.moved > 0 => {
                     tracing::info!(months = archived.moved, "months archived");
@@ -120,7 +192,6 @@ impl Store {
                 Ok(_) => {}
                 Err(error) => tracing::warn!(%error, "not every month could be archived"),
             }
-            tokio::time::sleep(DAILY).await;
         }
     }
 }

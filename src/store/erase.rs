@@ -68,6 +68,11 @@ impl Store {
         self.forget_listings(user).await;
         self.usage.forget(user);
         let (files, lsn) = erased?;
+        for (table, count) in Table::PUBLIC.into_iter().zip([audiences, platforms, distributions]) {
+            if let Some(changes) = self.changes(table) {
+                changes.erased.add(count);
+            }
+        }
         let log_released = self.release(lsn).await;
         let erased =
             Erased { audiences, platforms, distributions, counts_complete, files, log_released };

@@ -36,7 +36,7 @@ impl Store {
         result
     }
 
-    fn changes(&self, table: Table) -> Option<&Changes> {
+    pub(super) fn changes(&self, table: Table) -> Option<&Changes> {
         let records = &self.shared.metrics.records;
         match table {
             Table::Audiences => Some(&records.audiences),
@@ -59,6 +59,7 @@ impl Store {
                 ("created", &changes.created),
                 ("updated", &changes.updated),
                 ("deleted", &changes.deleted),
+                ("erased", &changes.erased),
             ] {
                 let labels = [("table", table.spec().name), ("change", change)];
                 out.number(&names::RECORDS_WRITTEN, &labels, count.get());

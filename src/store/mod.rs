@@ -6,6 +6,7 @@
 
 mod adopt;
 mod archive;
+mod archive_request;
 mod cached;
 mod credentials;
 mod erase;
@@ -38,6 +39,7 @@ pub use crate::actors::messages::{Precondition, Written};
 pub use crate::actors::usage::Quota;
 pub use adopt::Adopted;
 pub use archive::{ArchiveRule, ArchivedMonths};
+pub use archive_request::{ArchiveRequests, EXPIRES, Stage, Taken};
 pub use erase::Erased;
 pub use front::Front;
 pub use keyed::{Begun, KeyedRequest, Pending, Remembered};

@@ -35,6 +35,8 @@ pub struct Stored {
     pub files: u64,
     /// Partitions that have one.
     pub partitions: u64,
+    /// Users that have one; of several tables together, a user once a table.
+    pub users: u64,
 }
 
 impl Stored {
@@ -42,6 +44,7 @@ impl Stored {
         self.bytes += other.bytes;
         self.files += other.files;
         self.partitions += other.partitions;
+        self.users += other.users;
     }
 }
 
@@ -166,6 +169,7 @@ impl UsageBook {
             out.number(&names::USAGE_BYTES, &labels, stored.bytes);
             out.number(&names::USAGE_FILES, &labels, stored.files);
             out.number(&names::USAGE_PARTITIONS, &labels, stored.partitions);
+            out.number(&names::USAGE_TABLE_USERS, &labels, stored.users);
         }
         let families =
             [&names::USAGE_PER_USER, &names::USAGE_FILE_BYTES, &names::USAGE_PER_PARTITION];
@@ -269,5 +273,6 @@ async fn of_table(
             sizes.partitions.observe(files);
         }
     }
+    stored.users = u64::from(stored.files > 0);
     Ok(stored)
 }

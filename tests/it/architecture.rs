@@ -125,7 +125,7 @@ fn modules(text: &str) -> Vec<&str> {
 
 #[test]
 fn dependencies_point_down() {
-    let below: [(&str, &[&str]); 14] = [
+    let below: [(&str, &[&str]); 15] = [
         ("domain", &[]),
         ("env", &["domain"]),
         ("crypto", &["domain", "env"]),
@@ -142,6 +142,7 @@ fn dependencies_point_down() {
         ("auth", &["domain", "env", "audit"]),
         ("backup", &["domain", "env", "log", "parquet", "storage"]),
         ("repair", &["domain", "env", "log", "parquet", "storage", "verify"]),
+        ("report", &["domain", "env", "metrics", "audit", "parquet", "storage"]),
         ("verify", &["domain", "env", "crypto", "log", "parquet", "storage"]),
     ];
     let mut wrong = Vec::new();

@@ -3,9 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use audience_store::domain::Micros;
 use serde_json::{Value, json};
 
 use crate::support::chance::{Chance, seed};
+use crate::support::faketime::Clock;
 use crate::support::files::paths;
 use crate::support::{Server, audience, eventually, program, run};
 
@@ -71,9 +73,6 @@ async fn whole_months_go_and_are_read_by_id_and_listed_when_asked_and_come_back_
     let all = listed(&server, "").await;
     let before = read(&server, "a0").await;
     assert_eq!(all.len(), 12);
-    let path = data.to_str().expect("path");
-    let (code, _, error) = run(program(&["archive", "--older-than", "90d", "--data", path]));
-    assert_eq!((code, error.contains("archive-after")), (1, true), "{error}");
     server.stop().await;
 
     assert_eq!(archive(&data).trim(), "2 months looked at, 1 moved to archive/, 0 not to be read");
@@ -138,6 +137,113 @@ async fn a_running_server_archives_while_its_months_are_read_and_what_is_archive
     server.delete("/api/users/u").await.expect(200);
     assert!(paths(&data.join("archive")).is_empty(), "erased there, too");
     assert_eq!(listed(&server, "&archived=true").await.len(), 0);
+    server.stop().await;
+}
+
+/// The command beside a running server: the server does it, what only the log held included.
+#[tokio::test]
+async fn a_command_asks_the_running_server() {
+    let folder = tempfile::tempdir().expect("folder");
+    let data = store(folder.path()).await;
+    let mut server = Server::over(&data, &NO_CHECKPOINTS).await;
+    let all = listed(&server, "").await;
+    // March becomes archived in the log alone, January no more.
+    for (id, month) in [("m0", "03"), ("m1", "03")] {
+        let mut body = audience("u", id);
+        body["audience_id"] = json!(id);
+        body["status"] = json!("archived");
+        body["created_at"] = json!(format!("2025-{month}-10"));
+        server.save("audiences", &body).await;
+    }
+    let active = json!({"user_id": "u", "status": "active"});
+    server.put("/api/audiences/a0/status", &active).await.expect(200);
+    assert_eq!(archive(&data).trim(), "3 months looked at, 1 moved to archive/, 0 not to be read");
+    assert!(data.join(IN_TABLE).is_file() && !data.join(IN_ARCHIVE).exists());
+    assert_eq!(listed(&server, "").await, all);
+    assert_eq!(listed(&server, "&archived=true").await.len(), 14);
+    assert_eq!(read(&server, "m0").await["name"], "m0");
+    let archived = json!({"user_id": "u", "status": "archived"});
+    server.put("/api/audiences/a0/status", &archived).await.expect(200);
+    assert_eq!(archive(&data).trim(), "2 months looked at, 1 moved to archive/, 0 not to be read");
+    assert!(data.join(IN_ARCHIVE).is_file() && !data.join(IN_TABLE).exists());
+    assert!(paths(&data.join("requests")).is_empty(), "nothing is left behind");
+    // Several at once.
+    let asked: Vec<_> = (0..3)
+        .map(|_| {
+            let data = data.clone();
+            tokio::task::spawn_blocking(move || archive(&data))
+        })
+        .collect();
+    for asked in asked {
+        assert!(asked.await.expect("join").contains(" 0 moved"));
+    }
+    server.stop().await;
+    sound(&data);
+}
+
+/// A request that the server had taken when it was killed is answered, and not done again unasked.
+#[tokio::test]
+async fn a_server_that_starts_answers_what_its_forerunner_left_and_drops_what_is_old() {
+    let folder = tempfile::tempdir().expect("folder");
+    let data = store(folder.path()).await;
+    let requests = data.join("requests");
+    fs::create_dir_all(&requests).expect("folder");
+    let old =
+        json!({"at": 1_700_000_000_000_000_i64, "older_than_seconds": 0, "status": "archived"});
+    fs::write(requests.join("00000000000000aa.archive"), old.to_string()).expect("old");
+    let taken = json!({"done": 1, "total": 2, "beat": 3});
+    fs::write(requests.join("00000000000000bb.taken"), taken.to_string()).expect("taken");
+    fs::write(requests.join("00000000000000cc.archive"), "nonsense").expect("nonsense");
+    fs::write(requests.join("README"), "somebody else's").expect("foreign");
+    let mut server = Server::over(&data, &NO_CHECKPOINTS).await;
+    eventually("they are dealt with", async || {
+        let names: Vec<_> = paths(&requests).into_keys().collect();
+        names == ["00000000000000bb.done", "README"]
+    })
+    .await;
+    let done = fs::read_to_string(requests.join("00000000000000bb.done")).expect("answer");
+    assert!(done.contains("the server ended before it was done"), "{done}");
+    assert!(data.join(IN_TABLE).is_file(), "nothing was archived");
+    server.stop().await;
+}
+
+/// Somebody who has the store open and takes no requests is waited for, then left alone.
+#[tokio::test]
+async fn a_request_that_nobody_takes_is_withdrawn() {
+    let folder = tempfile::tempdir().expect("folder");
+    let data = store(folder.path()).await;
+    let lock = fs::File::options().write(true).open(data.join("LOCK")).expect("lock");
+    lock.try_lock().expect("free");
+    let path = data.to_str().expect("path");
+    let command = program(&["archive", "--older-than", "90d", "--data", path]);
+    let (code, _, error) = tokio::task::spawn_blocking(|| run(command)).await.expect("join");
+    assert_eq!((code, error.contains("it was withdrawn")), (1, true), "{error}");
+    assert!(paths(&data.join("requests")).is_empty());
+    assert!(data.join(IN_TABLE).is_file());
+}
+
+/// Daily means that a month that was too young goes once it is old enough, without a restart.
+#[tokio::test]
+async fn a_server_that_runs_archives_again_on_the_next_day() {
+    const DAY: i64 = 86_400;
+    let folder = tempfile::tempdir().expect("folder");
+    let data = store(folder.path()).await;
+    // January 2025 ended 89 days ago.
+    let ended = Micros::parse("2025-02-01").expect("date").get() / 1_000_000;
+    let clock = Clock::at(folder.path(), ended + 89 * DAY + DAY / 2);
+    let args = [&NO_CHECKPOINTS[..], &["--archive-after", "90d"]].concat();
+    let mut server = Server::listening_with(&data, &args, &clock.environment()).expect("server");
+    server.ready().await;
+    // The first look of the day is over when what is asked for after it is: it finds nothing.
+    let mut command =
+        program(&["archive", "--older-than", "90d", "--data", data.to_str().expect("path")]);
+    command.envs(clock.environment());
+    let (code, out, error) = run(command);
+    assert_eq!((code, out.contains(" 0 moved")), (0, true), "{out}{error}");
+    assert!(data.join(IN_TABLE).is_file());
+    clock.set(ended + 91 * DAY + DAY / 2);
+    eventually("the next day's look", async || data.join(IN_ARCHIVE).is_file()).await;
+    eventually("it is moved", async || !data.join(IN_TABLE).exists()).await;
     server.stop().await;
 }
 

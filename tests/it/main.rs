@@ -18,6 +18,7 @@
 //! - `lifecycle`: start, lock, signals, recovery, damage;
 //! - `archive`: months moved out of the way;
 //! - `backup`: backups and restores, to a moment too;
+//! - `reports`: what the commands of that name say against what was sent;
 //! - `repair`: what becomes of damaged stores;
 //! - `scrub`: damage found in the background;
 //! - `verify`: the command, on sound, damaged and busy stores;
@@ -61,6 +62,7 @@ mod quotas;
 mod random_bodies;
 mod readers;
 mod repair;
+mod reports;
 mod saving;
 mod schemathesis;
 mod scrub;

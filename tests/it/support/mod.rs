@@ -3,6 +3,7 @@
 pub mod access;
 pub mod busy;
 pub mod chance;
+pub mod faketime;
 pub mod files;
 pub mod identity;
 pub mod python;
