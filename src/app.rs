@@ -202,6 +202,7 @@ pub async fn serve(
     let timeout = settings.http.request_timeout;
     let state = AppState::starting(&env, bounds, timeout, &sync, access, Arc::clone(&activity));
     let certificates = certificates(&env, &settings.http).await?;
+    let state = state.over_tls(certificates.clone());
     let clock = Arc::clone(&env.clock);
     let no_port = |address: SocketAddr| {
         move |source| AppError::Listen { address: address.to_string(), source }
@@ -221,7 +222,9 @@ pub async fn serve(
         None => None,
     };
     if let Some(certificates) = certificates {
-        certificates.keep_current(Arc::clone(&env.fs)).map_err(AppError::Server)?;
+        certificates
+            .keep_current(Arc::clone(&env.fs), Arc::clone(&env.clock))
+            .map_err(AppError::Server)?;
     }
     started(bound.address, scraped.as_ref().map(|scraped| scraped.address));
     actix_web::rt::spawn(activity_file.clone().keep(Arc::clone(&activity)));
@@ -291,9 +294,9 @@ async fn certificates(
     settings: &HttpSettings,
 ) -> Result<Option<Certificates>, AppError> {
     let Some(files) = settings.tls.clone() else { return Ok(None) };
-    let fs = Arc::clone(&env.fs);
-    let loading =
-        tokio::task::spawn_blocking(move || Certificates::load(fs.as_ref(), &files)).await;
+    let env = env.clone();
+    let load = move || Certificates::load(env.fs.as_ref(), env.clock.as_ref(), &files);
+    let loading = tokio::task::spawn_blocking(load).await;
     Ok(Some(loading.map_err(|e| AppError::Server(io::Error::other(e)))??))
 }
 

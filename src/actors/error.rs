@@ -26,6 +26,10 @@ pub enum StoreError {
     /// The idempotency key was used with another request.
     #[error("the idempotency key was used with another request")]
     KeyReused,
+    /// The idempotency key was used before, and whether with this request nobody can tell any
+    /// more: the key of what is remembered to tell is retired.
+    #[error("whether the idempotency key came with this request cannot be told any more")]
+    KeyUnverifiable,
     /// The user has, or stores, as much as one may.
     #[error("a quota of the user is used up")]
     QuotaExceeded(Quota),

@@ -4,6 +4,7 @@
 //! and no file names it. Plain functions over the ring, the progress file and the files.
 
 use std::fmt::Write as _;
+use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,7 +16,8 @@ use crate::crypto::{
 use crate::domain::Secret;
 use crate::domain::json_text::push_string;
 use crate::env::Env;
-use crate::storage::LocalStorage;
+use crate::storage::{LocalStorage, StorageError};
+use crate::store::remembered_files;
 use crate::store::sealed_files::{self, SealedFiles};
 
 /// What to do with the ring.
@@ -157,10 +159,20 @@ fn used(env: &Env, data: &Path) -> Result<(Option<Progress>, SealedFiles), Strin
     let progress = Progress::load(env.fs.as_ref(), data)
         .map_err(|e| format!("the progress of re-wrapping cannot be read: {e}"))?;
     let storage = LocalStorage::new(env, data);
+    Ok((progress, read(sealed_files::read_all(env, &storage))?))
+}
+
+/// How many remembered answers in files need a key to be told from answers to other requests.
+fn remembered(env: &Env, data: &Path, id: &KeyId) -> Result<u64, String> {
+    let storage = LocalStorage::new(env, data);
+    let all = read(remembered_files::read_all(env, &storage))?;
+    Ok(all.get(id.as_str()).copied().unwrap_or(0))
+}
+
+fn read<T>(files: impl Future<Output = Result<T, StorageError>>) -> Result<T, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().build();
-    let runtime = runtime.map_err(|e| e.to_string())?;
-    let files = runtime.block_on(sealed_files::read_all(env, &storage));
-    Ok((progress, files.map_err(|e| format!("the files cannot be read: {e}"))?))
+    let read = runtime.map_err(|e| e.to_string())?.block_on(files);
+    read.map_err(|e| format!("the files cannot be read: {e}"))
 }
 
 /// What is said of a key in the list.
@@ -252,7 +264,16 @@ fn retire(
     let without = |ring: &mut Ring| -> Result<(), Refusal> {
         ring.retire(id)?;
         let (progress, files) = used(env, data).map_err(Refusal)?;
-        why_not(ring, progress.as_ref(), &files, id).map_or(Ok(()), |why| Err(Refusal(why)))
+        if let Some(why) = why_not(ring, progress.as_ref(), &files, id) {
+            return Err(Refusal(why));
+        }
+        match remembered(env, data, id).map_err(Refusal)? {
+            0 => Ok(()),
+            answers => Err(Refusal(format!(
+                "key {id} is in use: {answers} answers remembered for an Idempotency-Key need it; \
+                 they count for 24 hours"
+            ))),
+        }
     };
     if let Some(mut ring) = fixed {
         without(&mut ring).map_err(|refusal| refusal.0)?;

@@ -76,6 +76,8 @@ pub struct HttpSettings {
     pub input: InputLimits,
     /// Requests a minute and user; 0 for any number.
     pub rate_limit: usize,
+    /// Requests a minute and user that leave a line in the audit trail; 0 for any number.
+    pub audited_rate: usize,
     /// Origins that browsers may call from.
     pub cors_origins: Vec<String>,
     /// Where to serve metrics too: a loopback address where callers are not told apart.
@@ -169,6 +171,7 @@ impl Settings {
                 max_bodies: resolved.get(&table::MAX_BODIES)?,
                 input: input(resolved)?,
                 rate_limit: resolved.get(&table::RATE_LIMIT)?,
+                audited_rate: resolved.get(&table::AUDITED_RATE)?,
                 cors_origins: resolved.get(&table::CORS_ORIGIN)?,
                 metrics_listen: resolved.get(&table::METRICS_LISTEN)?,
                 tls: tls(resolved)?,

@@ -321,6 +321,9 @@ settings! {
         "Size of the records on a page of a list; one that would be larger ends earlier";
     RATE_LIMIT: CountRule = "rate-limit", Limits, Serve, "COUNT", "0", count(0, 1_000_000),
         "Requests a minute and user; more are answered with 429; 0 for any number";
+    AUDITED_RATE: CountRule = "audited-rate", Limits, Serve, "COUNT", "300", count(0, 1_000_000),
+        "Requests a minute and user that leave a line in the audit trail on purpose: credentials \
+         shown, users erased, tokens made; more are answered with 429; 0 for any number";
     QUOTA_AUDIENCES: CountRule = "quota-audiences", Limits, Store, "COUNT", "0",
         count(0, 1_000_000_000), "Audiences a user may have; 0 for any number";
     QUOTA_BYTES: SizeRule = "quota-bytes", Limits, Store, "SIZE", "0", size(0, 1024 * TIB),

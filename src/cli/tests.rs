@@ -170,6 +170,7 @@ const BAD: &[(&str, &str, &str)] = &[
     ("max-extra", "1", "out of range"),
     ("max-page", "1KiB", "out of range"),
     ("rate-limit", "-1", "not understood"),
+    ("audited-rate", "1000001", "out of range"),
     ("quota-audiences", "many", "not understood"),
     ("quota-bytes", "1PiB", "not understood"),
     ("mailbox", "0", "out of range"),

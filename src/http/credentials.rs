@@ -5,6 +5,7 @@ use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::answer::json;
+use super::audited;
 use super::error::ApiError;
 use super::guard::Caller;
 use super::records::{in_time, reader_of, record_id};
@@ -29,6 +30,7 @@ pub async fn read(
     let store = state.store()?;
     let (_, user) = reader_of(&caller, Scope::CredentialsRead, &req, None)?;
     let id = record_id(TABLE, &path)?;
+    audited::admit(&state, &caller, &user)?;
     in_time(&state, async {
         let opened = store.credentials(&user, &id, &caller.actor()).await;
         let opened = opened.map_err(|e| ApiError::of(e, TABLE.spec().title))?;

@@ -68,6 +68,12 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("METHOD_NOT_ALLOWED", 405, "The endpoint has no such method"),
     ("REQUEST_TIMEOUT", 408, "The request took too long to arrive; nothing was changed"),
     ("TOKEN_LIMIT", 409, "There are as many tokens as there may be; revoke some"),
+    (
+        "IDEMPOTENCY_KEY_UNVERIFIABLE",
+        409,
+        "The Idempotency-Key came before; with which request cannot be told any more: its \
+         fingerprint's key is retired",
+    ),
     ("ERASURE_IN_PROGRESS", 409, "The user's data is being erased"),
     ("VERSION_MISMATCH", 412, "The record has another version than If-Match names"),
     ("PAYLOAD_TOO_LARGE", 413, "The body is larger than the server takes"),
@@ -373,6 +379,11 @@ impl From<StoreError> for ApiError {
                 "IDEMPOTENCY_KEY_REUSED",
                 "This Idempotency-Key was used with another request",
             ),
+            StoreError::KeyUnverifiable => Self::new(
+                "IDEMPOTENCY_KEY_UNVERIFIABLE",
+                "This Idempotency-Key was used; whether with this request cannot be told any more. \
+                 Read the record to see what was done",
+            ),
             StoreError::QuotaExceeded(quota) => quota_exceeded(quota),
             StoreError::Overloaded => {
                 Self::new("OVERLOADED", "Too much work is waiting, try again soon")
@@ -456,6 +467,7 @@ mod tests {
             StoreError::Erasing,
             StoreError::Draining,
             StoreError::KeyReused,
+            StoreError::KeyUnverifiable,
             StoreError::QuotaExceeded(Quota::Audiences(1)),
             StoreError::QuotaExceeded(Quota::Bytes(1)),
         ] {

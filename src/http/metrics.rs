@@ -8,6 +8,7 @@ use actix_web::web::Data;
 use super::error::ApiError;
 use super::guard::Caller;
 use super::state::AppState;
+use super::tls::Certificates;
 use crate::auth::Scope;
 use crate::metrics::{Exposition, names};
 
@@ -38,6 +39,10 @@ pub(super) fn gather(state: &AppState) -> Exposition {
         out.number(&names::REFUSED, &[("reason", reason)], count);
     }
     out.number(&names::CONNECTIONS_OPEN, &[], state.bounds.admission.open() as u64);
+    if let Some(until) = state.certificates.as_ref().and_then(Certificates::until) {
+        let until = until.get().div_euclid(1_000_000);
+        out.number(&names::TLS_UNTIL, &[], u64::try_from(until).unwrap_or_default());
+    }
     let read = |value: &AtomicU64| value.load(Ordering::Relaxed);
     let audit = state.audit.counts();
     out.number(&names::DENIED, &[], read(&audit.denied));

@@ -3,6 +3,7 @@
 
 mod admin;
 mod answer;
+mod audited;
 mod body;
 mod conditional;
 mod connection;

@@ -32,6 +32,8 @@ pub enum Refusal {
     Record,
     /// The user asks more often than `--rate-limit`.
     Rate,
+    /// The user fills the audit trail faster than `--audited-rate`.
+    Audited,
     /// The user has as many audiences as `--quota-audiences`.
     QuotaAudiences,
     /// The user stores as much as `--quota-bytes`.
@@ -58,7 +60,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason and its label, in the order of the enum.
-    pub const ALL: [(Self, &'static str); 21] = [
+    pub const ALL: [(Self, &'static str); 22] = [
         (Self::Body, "body"),
         (Self::Bodies, "bodies"),
         (Self::JsonDepth, "json_depth"),
@@ -69,6 +71,7 @@ impl Refusal {
         (Self::Extra, "extra"),
         (Self::Record, "record"),
         (Self::Rate, "rate"),
+        (Self::Audited, "audited"),
         (Self::QuotaAudiences, "quota_audiences"),
         (Self::QuotaBytes, "quota_bytes"),
         (Self::CrossSite, "cross_site"),

@@ -9,6 +9,7 @@ use super::rate::RateLimiter;
 use super::refusal::Refusals;
 use super::room::Room;
 use super::routes::endpoints;
+use super::tls::Certificates;
 use crate::audit::Audit;
 use crate::auth::Authenticator;
 use crate::auth::tokens::TokenStore;
@@ -42,6 +43,8 @@ pub struct Bounds {
     pub input: InputLimits,
     /// Requests a minute and user, where they are limited.
     pub rate: Option<RateLimiter>,
+    /// Of these, those that leave a line in the audit trail, where they are limited.
+    pub audited: Option<RateLimiter>,
     /// Origins of pages that may call the server.
     pub origins: Vec<String>,
     /// Room for connections.
@@ -59,7 +62,8 @@ impl Bounds {
             room: Room::new(usize::try_from(settings.max_bodies).unwrap_or(usize::MAX)),
             body_timeout: settings.body_timeout,
             input: settings.input,
-            rate: RateLimiter::new(settings.rate_limit, clock),
+            rate: RateLimiter::new(settings.rate_limit, Arc::clone(&clock)),
+            audited: RateLimiter::new(settings.audited_rate, clock),
             origins: settings.cors_origins.clone(),
             admission: Admission::new(settings.max_connections),
             refusals: Arc::default(),
@@ -89,6 +93,8 @@ pub struct AppState {
     pub http: Arc<HttpMetrics>,
     /// Who was active.
     pub activity: Arc<Activity>,
+    /// Certificate and key, where TLS is spoken.
+    pub certificates: Option<Certificates>,
 }
 
 impl AppState {
@@ -117,7 +123,14 @@ impl AppState {
             env: env.clone(),
             http: Arc::new(HttpMetrics::new(endpoints, codes)),
             activity,
+            certificates: None,
         }
+    }
+
+    /// The same, which says of its certificate what there is to say.
+    #[must_use]
+    pub fn over_tls(self, certificates: Option<Certificates>) -> Self {
+        Self { certificates, ..self }
     }
 
     /// Opens the doors. A second call changes nothing.

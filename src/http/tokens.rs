@@ -8,11 +8,11 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Map, Value, json};
 
 use super::answer::json as answer;
-use super::body;
 use super::error::ApiError;
 use super::guard::Caller;
 use super::params::Params;
 use super::state::AppState;
+use super::{audited, body};
 use crate::audit::Event;
 use crate::auth::Scope;
 use crate::auth::tokens::{NewToken, NewTokenError, TokenFileError};
@@ -68,6 +68,7 @@ pub async fn create(
     let new = wanted(&body::read(&req, &mut payload, &state).await?)?;
     let text = state.tokens.draw();
     let planned = new.record(&text, state.tokens.now());
+    audited::admit(&state, &caller, &planned.user)?;
     let scopes = planned.scopes.names();
     let event = Event::token_created(&caller.actor(), &planned.user, &planned.id, &scopes);
     // A token without a line must not be.

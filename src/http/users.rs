@@ -7,6 +7,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 
 use super::answer::{json as answer, listing};
+use super::audited;
 use super::error::ApiError;
 use super::guard::Caller;
 use super::params::path_segment;
@@ -80,6 +81,7 @@ pub async fn erase(
     let store = state.store()?;
     let scopes = Table::PUBLIC.into_iter().map(Scope::write).fold(Scopes::NONE, Scopes::and);
     let (_, user) = reader_of(&caller, scopes, &req, Some(&path_user(&req)?))?;
+    audited::admit(&state, &caller, &user)?;
     // An erasure goes on when its client goes away.
     let (store, state, by) = (store.clone(), state.clone(), caller.actor());
     let work = actix_web::rt::spawn(async move {

@@ -62,6 +62,8 @@ names! {
     HTTP_ABORTED: Counter "http_requests_aborted_total" []
         "Requests whose client went away before the answer";
     CONNECTIONS_OPEN: Gauge "connections_open" [] "Connections that are open";
+    TLS_UNTIL: Gauge "tls_certificate_expiry_timestamp_seconds" []
+        "Unix time at which the certificate in use expires; absent without TLS";
     REFUSED: Counter "refused_total" ["reason"] "What limits refused, by reason";
     DENIED: Counter "denied_requests_total" [] "Requests refused with 401 or 403";
     AUDIT_NOT_LISTED: Counter "audit_not_listed_total" []

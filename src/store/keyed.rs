@@ -67,8 +67,9 @@ impl Store {
     /// Begins a keyed request: waits for an earlier one with the same key, then finds its answer.
     ///
     /// # Errors
-    /// [`StoreError::KeyReused`] where the key came with another request, and whatever keeps the
-    /// store from reading.
+    /// [`StoreError::KeyReused`] where the key came with another request,
+    /// [`StoreError::KeyUnverifiable`] where nobody can tell, and whatever keeps the store from
+    /// reading.
     pub async fn begin(&self, user: &UserId, request: &KeyedRequest) -> Result<Begun, StoreError> {
         let id = hashed(&request.key)?;
         let ticket = loop {
@@ -85,10 +86,11 @@ impl Store {
         let ledger = PartitionKey::whole(user, Table::Idempotency);
         let make = |reply| Work::Get { id: id.clone(), reply };
         match self.door.read(&ledger, make).await {
-            Ok(row) if self.is_of(&row, request).await? => {
-                remembered(&row).map(Begun::Replay).ok_or(StoreError::Internal)
-            }
-            Ok(_) => Err(StoreError::KeyReused),
+            Ok(row) => match self.is_of(&row, request).await? {
+                Some(true) => remembered(&row).map(Begun::Replay).ok_or(StoreError::Internal),
+                Some(false) => Err(StoreError::KeyReused),
+                None => Err(StoreError::KeyUnverifiable),
+            },
             Err(StoreError::NotFound) => {
                 let fingerprint = self.shared.keys.sealer().fingerprint(&request.digest).await;
                 let fingerprint = fingerprint.map_err(|_| StoreError::CredentialsUnavailable)?;
@@ -99,16 +101,17 @@ impl Store {
         }
     }
 
-    /// Whether a remembered answer is one to this request. Where the key that could tell is
-    /// retired, it is taken for one: a request that was carried out must not be again.
-    async fn is_of(&self, row: &Row, request: &KeyedRequest) -> Result<bool, StoreError> {
+    /// Whether a remembered answer is one to this request; `None` where the key that could tell is
+    /// retired. Neither may it be carried out again then, nor be given what may be another
+    /// request's answer.
+    async fn is_of(&self, row: &Row, request: &KeyedRequest) -> Result<Option<bool>, StoreError> {
         let fingerprint = row.text("fingerprint").unwrap_or_default();
         if !fingerprint.contains(':') {
             // Earlier versions kept the hash itself.
-            return Ok(fingerprint == hex(&request.digest));
+            return Ok(Some(fingerprint == hex(&request.digest)));
         }
         let same = self.shared.keys.sealer().has_fingerprint(&request.digest, fingerprint).await;
-        same.map(|same| same.unwrap_or(true)).map_err(|_| StoreError::CredentialsUnavailable)
+        same.map_err(|_| StoreError::CredentialsUnavailable)
     }
 
     /// Remembers the answer of a request that changed nothing.

@@ -16,6 +16,7 @@ mod keyed;
 mod list;
 mod maintain;
 mod record;
+pub mod remembered_files;
 mod resealing;
 mod rewrap;
 mod scrub;

@@ -230,3 +230,39 @@ async fn what_must_be_noted_does_not_happen_where_it_cannot_be() {
     .await;
     assert!(paths(&audit).keys().any(|name| name.ends_with(".jsonl")));
 }
+
+#[tokio::test]
+async fn whoever_reads_credentials_over_and_over_does_not_push_out_what_others_did() {
+    for (rate, kept) in [("0", false), ("10", true)] {
+        let (_folder, data) = folder();
+        let scopes = ["platforms:write", "credentials:read"];
+        let [u, v] = ["u", "v"].map(|user| token(&data, user, &scopes, &[]));
+        let admin = token(&data, "ops", &["admin"], &[]);
+        let rate = format!("--audited-rate={rate}");
+        let small = ["--audit-file-bytes=4KiB", "--audit-files=3"];
+        let args = [&TOKENS[..], &small, &[rate.as_str()]].concat();
+        let server = Server::over(&data, &args).await;
+        let mut paths = Vec::new();
+        for token in [&v, &u] {
+            let body = json!({"platform_type": "meta", "name": "p", "credentials": {"key": "k"}});
+            let made = server.with(token).post("/api/platforms", &body).await.expect(201);
+            let id = made["platform_id"].as_str().expect("id");
+            paths.push(format!("/api/platforms/{id}/credentials"));
+        }
+        server.with(&v).get(&paths[0]).await.expect(200);
+        let mut shown = 0;
+        for _ in 0..100 {
+            shown += usize::from(server.with(&u).get(&paths[1]).await.status.as_u16() == 200);
+        }
+        let of = async |user| {
+            let query = format!("action=credentials_read&user_id={user}");
+            server.with(&admin).events(&query).await.len()
+        };
+        assert_eq!(of("v").await == 1, kept, "{rate}: {shown} reads of the other");
+        assert_eq!(
+            of("u").await == shown,
+            kept,
+            "{rate}: each read that was answered has its line"
+        );
+    }
+}

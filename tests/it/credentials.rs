@@ -365,6 +365,50 @@ fn fingerprint(body: &str) -> String {
     secrets::hex(&hash.finalize())
 }
 
+/// Rewrites the one answer that is remembered for `u`.
+fn remembered(data: &Path, change: impl FnOnce(&Row) -> Row) {
+    let path = data.join("idempotency/user_id=u/idempotency.parquet");
+    let bytes = Bytes::from(fs::read(&path).expect("file"));
+    let view = FileView::open(&bytes).expect("view");
+    let fetched = Fetched::read(&bytes, view.column_ranges(0, None)).expect("bytes");
+    let row = decode_group(&view, 0, &fetched, None).expect("rows").remove(0);
+    let changes = Changes { upserts: vec![Arc::new(change(&row))], ..Changes::default() };
+    let footer = view.footer().expect("footer").clone();
+    let next = encode(Table::Idempotency, None, &changes, &footer, &Options::default());
+    fs::write(&path, &next.expect("file").bytes).expect("write");
+}
+
+#[tokio::test]
+async fn a_key_is_held_by_remembered_answers_for_as_long_as_they_count() {
+    let folder = tempfile::tempdir().expect("folder");
+    let data = folder.path().join("data");
+    let keys = |args: &[&str]| {
+        let args = [&["keys"], args, &["--data", data.to_str().expect("path")]].concat();
+        crate::support::run(crate::support::program(&args))
+    };
+    let mut server = Server::over(&data, &NO_CHECKPOINTS).await;
+    let body = platform("u", "a name").to_string();
+    let key = [("Idempotency-Key", "once")];
+    server.send(Method::POST, "/api/platforms", &key, Some(&body)).await.expect(201);
+    let ring: Value = serde_json::from_slice(&fs::read(data.join("keys/ring.json")).expect("ring"))
+        .expect("JSON");
+    let old = ring["current"].as_str().expect("current");
+    assert_eq!(keys(&["rotate"]).0, 0);
+    crate::support::eventually("all are under the new key", async || {
+        keys(&["list", "--json"]).1.contains("\"all_under_current\":true")
+    })
+    .await;
+    server.stop().await;
+    for (hours, code) in [(0, 1), (23, 1), (2, 0)] {
+        remembered(&data, |row| {
+            let before = Micros::new(row.created_at.get() - hours * 3_600_000_000);
+            row.edit().finish(row.id.clone(), before, row.updated_at, row.version)
+        });
+        let (was, _, said) = keys(&["retire", old]);
+        assert_eq!(was, code, "{hours} hours more: {said}");
+    }
+}
+
 #[tokio::test]
 async fn fingerprints_of_earlier_versions_still_count() {
     let folder = tempfile::tempdir().expect("folder");
@@ -374,18 +418,11 @@ async fn fingerprints_of_earlier_versions_still_count() {
     let key = [("Idempotency-Key", "once")];
     let first = server.send(Method::POST, "/api/platforms", &key, Some(&body)).await.expect(201);
     server.stop().await;
-    let path = data.join("idempotency/user_id=u/idempotency.parquet");
-    let bytes = Bytes::from(fs::read(&path).expect("file"));
-    let view = FileView::open(&bytes).expect("view");
-    let fetched = Fetched::read(&bytes, view.column_ranges(0, None)).expect("bytes");
-    let row = decode_group(&view, 0, &fetched, None).expect("rows").remove(0);
-    let mut old = row.edit();
-    old.set_named("fingerprint", audience_store::domain::Cell::Text(&fingerprint(&body)));
-    let old = old.finish(row.id.clone(), row.created_at, row.updated_at, row.version);
-    let changes = Changes { upserts: vec![Arc::new(old)], ..Changes::default() };
-    let footer = view.footer().expect("footer").clone();
-    let next = encode(Table::Idempotency, None, &changes, &footer, &Options::default());
-    fs::write(&path, &next.expect("file").bytes).expect("write");
+    remembered(&data, |row| {
+        let mut old = row.edit();
+        old.set_named("fingerprint", audience_store::domain::Cell::Text(&fingerprint(&body)));
+        old.finish(row.id.clone(), row.created_at, row.updated_at, row.version)
+    });
     let server = Server::over(&data, &NO_CHECKPOINTS).await;
     let again = server.send(Method::POST, "/api/platforms", &key, Some(&body)).await;
     assert_eq!(again.header("idempotent-replayed"), Some("true"));

@@ -194,6 +194,8 @@ async fn every_wrong_request_gets_its_code_and_changes_nothing() {
     // `credentials`, or are named as seen elsewhere.
     let own = ["OVERLOADED", "STORAGE_FULL", "STORAGE_FAILED", "PARTITION_CORRUPT"];
     let limits = ["RATE_LIMITED", "QUOTA_EXCEEDED", "CROSS_SITE", "CREDENTIALS_UNAVAILABLE"];
+    // `keys` has this one.
+    let keys = ["IDEMPOTENCY_KEY_UNVERIFIABLE"];
     let slow = ["REQUEST_TIMEOUT", "MALFORMED_REQUEST", "HEADERS_TOO_LARGE"];
     // `auth`, `tokens` and `jwt` have these.
     let access = [
@@ -207,7 +209,10 @@ async fn every_wrong_request_gets_its_code_and_changes_nothing() {
         "KEYS_UNAVAILABLE",
     ];
     for (code, _, _) in CODES {
-        let beside = limits.contains(code) || slow.contains(code) || access.contains(code);
+        let beside = limits.contains(code)
+            || slow.contains(code)
+            || access.contains(code)
+            || keys.contains(code);
         let covered =
             seen.contains(*code) || own.contains(code) || ELSEWHERE.contains(code) || beside;
         assert!(covered, "{code} has no test");

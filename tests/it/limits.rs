@@ -153,6 +153,37 @@ async fn a_user_may_ask_so_often_a_minute() {
 }
 
 #[tokio::test]
+async fn a_user_may_fill_the_audit_trail_so_fast_and_no_faster() {
+    let (_folder, data) = folder();
+    let scopes = ["platforms:read", "platforms:write", "credentials:read", "audiences:write"];
+    let [u, v] = ["u", "v"]
+        .map(|user| token(&data, user, &[&scopes[..], &["distributions:write"]].concat(), &[]));
+    let admin = token(&data, "ops", &["admin", "metrics:read"], &[]);
+    let server = Server::over(&data, &["--auth=tokens", "--audited-rate=1"]).await;
+    let (u, v, admin) = (server.with(&u), server.with(&v), server.with(&admin));
+    let body = json!({"platform_type": "meta", "name": "p", "credentials": {"key": "k"}});
+    let of_u = u.post("/api/platforms", &body).await.expect(201)["platform_id"].clone();
+    let path = format!("/api/platforms/{}/credentials", of_u.as_str().expect("id"));
+    u.get(&path).await.expect(200);
+    let reply = u.get(&path).await;
+    let after: u32 = reply.header("retry-after").expect("retry-after").parse().expect("seconds");
+    assert!((1..=60).contains(&after), "{after}");
+    assert!(!reply.text.contains("\"key\""), "{}", reply.text);
+    reply.expect_error(429, "RATE_LIMITED");
+    u.delete("/api/users/u").await.expect_error(429, "RATE_LIMITED");
+    let refused = admin.get("/metrics").await.text;
+    assert!(refused.contains("audience_store_refused_total{reason=\"audited\"} 2\n"), "{refused}");
+    // What is not audited goes on, and so do others.
+    u.get("/api/platforms").await.expect(200);
+    v.delete("/api/users/v").await.expect(200);
+    let asked = json!({"user_id": "w", "scopes": ["metrics:read"]});
+    admin.post("/api/admin/tokens", &asked).await.expect(201);
+    admin.post("/api/admin/tokens", &asked).await.expect_error(429, "RATE_LIMITED");
+    assert_eq!(admin.events("action=credentials_read").await.len(), 1, "each read has its line");
+    assert_eq!(admin.events("action=token_created&user_id=w").await.len(), 1);
+}
+
+#[tokio::test]
 async fn what_is_refused_counts_as_asked() {
     let (_folder, data) = folder();
     let token = token(&data, "u", &["audiences:read", "audiences:write"], &[]);
@@ -218,7 +249,7 @@ async fn every_reason_is_shown_from_the_start() {
     let text = server.get("/metrics").await.text;
     let shown: Vec<&str> =
         text.lines().filter(|l| l.starts_with("audience_store_refused_total{")).collect();
-    assert_eq!(shown.len(), 21, "{shown:?}");
+    assert_eq!(shown.len(), 22, "{shown:?}");
     assert!(shown.iter().all(|line| line.ends_with("} 0")), "{shown:?}");
 }
 

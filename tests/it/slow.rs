@@ -70,6 +70,23 @@ async fn the_second_request_of_a_connection_is_as_bounded_as_the_first() {
 }
 
 #[tokio::test]
+async fn half_a_head_right_behind_a_request_lasts_as_long_as_an_idle_connection_and_no_longer() {
+    let both = b"GET /health/live HTTP/1.1\r\nHost: t\r\n\r\nGET /health/live HTTP/1.1\r\nHost: ";
+    let server = Server::start_with(&["--header-timeout=10m", "--keep-alive=2s"]).await;
+    let mut stream = server.connect().await;
+    say(&mut stream, both).await;
+    let answers = hear_all(&mut stream).await;
+    assert_eq!(answers.matches("HTTP/1.1 200 ").count(), 1, "{answers}");
+    // One more byte of it, and the head's own time runs.
+    let server = Server::start_with(&["--header-timeout=2s", "--keep-alive=1h"]).await;
+    let mut stream = server.connect().await;
+    say(&mut stream, both).await;
+    assert!(hear(&mut stream).await.starts_with("HTTP/1.1 200 "));
+    say(&mut stream, b"x").await;
+    error(&hear_all(&mut stream).await, 408, "REQUEST_TIMEOUT");
+}
+
+#[tokio::test]
 async fn an_idle_connection_is_kept_for_its_keep_alive_not_the_heads_time() {
     let server = Server::start_with(&["--header-timeout=2s", "--keep-alive=1h"]).await;
     let mut stream = server.connect().await;

@@ -241,6 +241,72 @@ async fn a_broken_new_certificate_keeps_the_old_one_and_is_reported() {
         .await;
 }
 
+/// 2001-09-09 and 2065-01-24.
+const PAST: u64 = 1_000_000_000;
+const FUTURE: u64 = 3_000_000_000;
+
+#[tokio::test]
+async fn a_new_certificate_whose_time_it_is_not_keeps_the_old_one() {
+    let folder = tempfile::tempdir().expect("folder");
+    let first = Certificate::dated(PAST..FUTURE);
+    let server = https(folder.path(), &first, &[]);
+    let expires = format!("audience_store_tls_certificate_expiry_timestamp_seconds {FUTURE}\n");
+    assert!(metrics(&server, &first).await.contains(&expires));
+    let over = Certificate::dated(0..PAST);
+    let early = Certificate::dated(FUTURE..FUTURE + PAST);
+    for (certificate, says) in [
+        (&over, "the certificate expired at 2001-09-09T01:46:40"),
+        (&early, "the certificate does not hold before 2065-01-24T05:20:00"),
+    ] {
+        // It is seen because the files changed, then because somebody asks.
+        certificate.write(folder.path());
+        let said = || server.said().matches(says).count();
+        eventually("it is reported", async || said() >= 1).await;
+        let before = said();
+        server.signal("HUP");
+        eventually("it is reported again", async || said() > before).await;
+        assert!(server.said().contains("the old ones stay in use"));
+        assert!(ask(&server, &first, LIVE).await.is_ok(), "{says}");
+        assert!(metrics(&server, &first).await.contains(&expires), "of the one in use");
+    }
+    let last = Certificate::dated(PAST..FUTURE + 1);
+    last.write(folder.path());
+    eventually("one that holds is in use", async || ask(&server, &last, LIVE).await.is_ok()).await;
+}
+
+#[tokio::test]
+async fn a_certificate_that_came_early_is_taken_when_its_time_comes() {
+    let folder = tempfile::tempdir().expect("folder");
+    let first = Certificate::make();
+    let server = https(folder.path(), &first, &[]);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let soon = now.expect("after 1970").as_secs() + 6;
+    let second = Certificate::dated(soon..FUTURE);
+    second.write(folder.path());
+    server.signal("HUP");
+    eventually("it is looked at", async || {
+        let said = server.said();
+        said.contains("does not hold before") || said.contains("taken anew")
+    })
+    .await;
+    eventually("it is in use", async || ask(&server, &second, LIVE).await.is_ok()).await;
+}
+
+#[tokio::test]
+async fn a_start_with_a_certificate_that_expired_says_so_and_goes_on() {
+    let folder = tempfile::tempdir().expect("folder");
+    let over = Certificate::dated(0..PAST);
+    let server = https(folder.path(), &over, &[]);
+    for says in ["the certificate expired at 2001-09-09", "others may read the key"] {
+        eventually(says, async || server.said().contains(says)).await;
+    }
+    ask(&server, &over, LIVE).await.expect_err("clients that check refuse it");
+    let next = Certificate::make();
+    next.write(folder.path());
+    server.signal("HUP");
+    eventually("another is in use", async || ask(&server, &next, LIVE).await.is_ok()).await;
+}
+
 #[test]
 fn tls_that_cannot_be_spoken_stops_the_start() {
     let folder = tempfile::tempdir().expect("folder");

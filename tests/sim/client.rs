@@ -79,6 +79,7 @@ fn is_bug(error: &StoreError) -> bool {
             | StoreError::PartitionCorrupt
             | StoreError::Input(_)
             | StoreError::KeyReused
+            | StoreError::KeyUnverifiable
             | StoreError::QuotaExceeded(_)
             | StoreError::CredentialsUnavailable
     )

@@ -21,4 +21,5 @@ mod scan;
 pub use actor::{Exit, Exited, Partition};
 pub use file::StoredSource;
 pub use load::LoadError;
+pub use ready::REMEMBERED;
 pub use scan::Scan;

@@ -59,7 +59,7 @@ const WRITES: &[&str] = &["STORAGE_FULL", "LOG_FAILED", "VERSION_MISMATCH", "CRO
 const GROWS: &[&str] = &["QUOTA_EXCEEDED"];
 pub(super) const BODIES: &[&str] =
     &["MALFORMED_JSON", "PAYLOAD_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE"];
-const KEYED: &[&str] = &["IDEMPOTENCY_KEY_REUSED"];
+const KEYED: &[&str] = &["IDEMPOTENCY_KEY_REUSED", "IDEMPOTENCY_KEY_UNVERIFIABLE"];
 
 /// The operation of an endpoint. With `open`, credentials are not needed and requests name their
 /// user themselves.

@@ -2,10 +2,13 @@
 //!
 //! TLS 1.2 and 1.3, with the cipher suites of rustls, the cryptography of aws-lc-rs, and ALPN for
 //! HTTP/2 and HTTP/1.1. The pair in use is replaced whole: a handshake sees the old one or the new
-//! one. A new pair that cannot be used leaves the old one in use and is reported. No client
-//! certificates, no OCSP stapling, one certificate for all names.
+//! one. A new pair that cannot be used, or whose certificate does not hold now, leaves the old one
+//! in use and is reported. At the start a certificate that does not hold is complained of and
+//! used: a clock may be wrong, and there is no other. No client certificates, no OCSP stapling, one
+//! certificate for all names.
 
 mod reload;
+mod validity;
 
 use std::fmt;
 use std::io;
@@ -23,7 +26,9 @@ use thiserror::Error;
 use tokio_rustls::TlsAcceptor;
 
 use crate::cli::TlsFiles;
-use crate::env::FileSystem;
+use crate::domain::Micros;
+use crate::env::{Clock, FileSystem};
+use validity::Validity;
 
 /// Why certificate and key cannot be used.
 #[derive(Debug, Error)]
@@ -47,6 +52,18 @@ pub enum TlsError {
     /// The key cannot be used, or belongs to another certificate.
     #[error("certificate and key do not go together: {0}")]
     Pair(rustls::Error),
+    /// The certificate's time is over.
+    #[error("the certificate expired at {until}")]
+    Expired {
+        /// Its last second.
+        until: Micros,
+    },
+    /// The certificate's time has not come.
+    #[error("the certificate does not hold before {from}")]
+    NotYet {
+        /// Its first.
+        from: Micros,
+    },
     /// TLS itself cannot be set up: a defect.
     #[error("TLS cannot be set up: {0}")]
     Setup(rustls::Error),
@@ -62,11 +79,31 @@ pub struct Certificates {
 }
 
 #[derive(Debug)]
-struct Current(RwLock<Arc<CertifiedKey>>);
+struct Current(RwLock<Usable>);
+
+/// A pair that goes together, and the time of its certificate.
+#[derive(Clone, Debug)]
+struct Usable {
+    pair: Arc<CertifiedKey>,
+    /// `None` where it could not be read off: the certificate is taken as it is.
+    validity: Option<Validity>,
+}
+
+impl Usable {
+    fn holds(&self, now: Micros) -> Result<(), TlsError> {
+        self.validity.map_or(Ok(()), |validity| validity.holds(now))
+    }
+}
+
+impl Current {
+    fn get(&self) -> Usable {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
 
 impl ResolvesServerCert for Current {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner)))
+        Some(self.get().pair)
     }
 }
 
@@ -77,14 +114,29 @@ impl fmt::Debug for Certificates {
 }
 
 impl Certificates {
-    /// Reads the files. Blocking.
+    /// Reads the files. A certificate that does not hold now is used, and said so loudly. Blocking.
     ///
     /// # Errors
     /// [`TlsError`].
-    pub fn load(fs: &dyn FileSystem, files: &TlsFiles) -> Result<Self, TlsError> {
+    pub fn load(
+        fs: &dyn FileSystem,
+        clock: &dyn Clock,
+        files: &TlsFiles,
+    ) -> Result<Self, TlsError> {
         let pair = Pair::read(fs, files)?;
         let loaded = pair.digest();
-        let current = Arc::new(Current(RwLock::new(Arc::new(pair.certified()?))));
+        let usable = pair.usable()?;
+        // Some tools that renew certificates leave it so; this is said and not refused.
+        if matches!(fs.is_private(&files.key), Ok(false)) {
+            tracing::warn!(file = %files.key.display(), "others may read the key of the certificate");
+        }
+        if let Err(error) = usable.holds(clock.now()) {
+            tracing::error!(
+                %error,
+                "clients that check certificates will refuse this server: give it another one"
+            );
+        }
+        let current = Arc::new(Current(RwLock::new(usable)));
         let provider = Arc::new(aws_lc_rs::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -101,8 +153,14 @@ impl Certificates {
         TlsAcceptor::from(Arc::clone(&self.config))
     }
 
-    fn take(&self, pair: CertifiedKey) {
-        *self.current.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(pair);
+    /// The last second of the certificate in use, where it could be read off.
+    #[must_use]
+    pub fn until(&self) -> Option<Micros> {
+        self.current.get().validity.map(|validity| validity.until)
+    }
+
+    fn take(&self, usable: Usable) {
+        *self.current.0.write().unwrap_or_else(PoisonError::into_inner) = usable;
     }
 }
 
@@ -130,7 +188,7 @@ impl<'a> Pair<'a> {
         hash.finalize().into()
     }
 
-    fn certified(&self) -> Result<CertifiedKey, TlsError> {
+    fn usable(&self) -> Result<Usable, TlsError> {
         let missing = |file: &PathBuf, what| TlsError::NotPem { file: file.clone(), what };
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&self.cert).collect();
         let chain = chain.ok().filter(|chain| !chain.is_empty());
@@ -141,6 +199,8 @@ impl<'a> Pair<'a> {
         }
         let key = PrivateKeyDer::from_pem_slice(&self.key)
             .map_err(|_| missing(&self.files.key, "private key"))?;
-        CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).map_err(TlsError::Pair)
+        let validity = chain.first().and_then(Validity::of);
+        let pair = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider());
+        Ok(Usable { pair: Arc::new(pair.map_err(TlsError::Pair)?), validity })
     }
 }

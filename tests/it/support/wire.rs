@@ -1,7 +1,9 @@
 //! Connections that a test holds by hand: slow ones, idle ones, ones over TLS.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::CertificateDer;
@@ -72,8 +74,22 @@ pub struct Certificate {
 impl Certificate {
     /// A fresh one, signed by itself.
     pub fn make() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// One that holds between these seconds since 1970 alone.
+    pub fn dated(seconds: Range<u64>) -> Self {
+        let at = |seconds| rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds);
+        Self::with(|params| {
+            params.not_before = at(seconds.start);
+            params.not_after = at(seconds.end);
+        })
+    }
+
+    fn with(change: impl FnOnce(&mut CertificateParams)) -> Self {
         let key = KeyPair::generate().expect("key");
-        let params = CertificateParams::new(vec!["localhost".to_owned()]).expect("names");
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).expect("names");
+        change(&mut params);
         let cert = params.self_signed(&key).expect("certificate");
         Self { der: cert.der().clone(), cert: cert.pem(), key: key.serialize_pem() }
     }
