@@ -1,4 +1,4 @@
-"""What compare and footprint share: binaries, servers that are always stopped, the machine.
+"""What compare, footprint and run share: binaries, servers that are always stopped, the machine.
 
 Standard library only. Every server that is started here is stopped when the script ends, also
 when it fails or is interrupted.
@@ -52,22 +52,23 @@ def main(body):
 
 
 class Tools:
-    """The release binaries."""
+    """The binaries: of a release, or as tests build them (`debug`)."""
 
-    def __init__(self, subject, build):
+    def __init__(self, subject, build, debug=False, noop=True):
         target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
         target = target if target.is_absolute() else ROOT / target
-        release = target / "release"
+        folder = target / ("debug" if debug else "release")
+        examples = ["--example", "drive"] + (["--example", "noop"] if noop else [])
         if build:
-            say("building release binaries")
+            say(f"building {folder.name} binaries")
             binary = [] if subject else ["--bin", "audience-store"]
-            command = ["cargo", "build", "--release", *binary, "--example", "noop", "--example", "drive"]
+            command = ["cargo", "build", "--locked", *([] if debug else ["--release"]), *binary, *examples]
             if subprocess.run(command, cwd=ROOT, check=False).returncode != 0:
                 raise Failed("the build failed")
-        self.subject = Path(subject).resolve() if subject else release / "audience-store"
-        self.noop = release / "examples" / "noop"
-        self.driver = release / "examples" / "drive"
-        for binary in (self.subject, self.noop, self.driver):
+        self.subject = Path(subject).resolve() if subject else folder / "audience-store"
+        self.noop = folder / "examples" / "noop"
+        self.driver = folder / "examples" / "drive"
+        for binary in [self.subject, self.driver] + ([self.noop] if noop else []):
             if not os.access(binary, os.X_OK):
                 raise Failed(f"{binary} is missing; run without --no-build")
 
@@ -84,6 +85,13 @@ class Tools:
         return json.loads(self.drive(*arguments, "--json"))
 
 
+def free_address():
+    """Of this machine, with a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
 class Server:
     """A server process, ready to answer when the constructor returns."""
 
@@ -91,9 +99,7 @@ class Server:
 
     def __init__(self, tools, command, work, name):
         self.name = name
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.address = f"127.0.0.1:{probe.getsockname()[1]}"
+        self.address = free_address()
         self.log = work / f"{name}.log"
         command = [str(part) for part in command] + ["--listen", self.address]
         with open(self.log, "wb") as log:
