@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 import urllib.parse
+from collections import Counter
 from pathlib import Path
 
 import harness
@@ -149,6 +150,8 @@ class Bench:
             for expression, verdict in metric.get("thresholds", {}).items():
                 if not expression.endswith(">=0"):
                     self.verdicts.append((f"{name}: {expression}", reached(metric, expression), verdict["ok"]))
+        for line, times in Counter(line for line in Path(console).read_text().splitlines() if line.startswith("!")).most_common(5):
+            say(f"  {times} times: {line[2:]}")
         return metrics
 
     def note(self, what, value):

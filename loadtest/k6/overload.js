@@ -69,7 +69,7 @@ function note(owner, response) {
     polite.add(Number(response.headers['Retry-After']) >= 1);
   } else {
     other.add(1);
-    console.error(`neither saved nor refused: ${response.status} ${response.error_code} ${response.error}`);
+    console.error(`! neither saved nor refused: status ${response.status}, ${response.error_code} ${String(response.error).replace(/:[0-9]+/g, '')}`);
   }
 }
 

@@ -163,6 +163,25 @@ async fn connections_past_the_limit_are_told_and_counted() {
 }
 
 #[tokio::test]
+async fn a_crowd_past_the_limit_is_told_each_of_them() {
+    const CROWD: u64 = 300;
+    let server = Server::start_with(&["--max-connections=1", "--workers=2"]).await;
+    // The client of `server` has the one place. All of the crowd come before any of them listens.
+    let mut crowd = Vec::new();
+    for _ in 0..CROWD {
+        let mut stream = server.connect().await;
+        say(&mut stream, b"GET /health/live HTTP/1.1\r\nHost: t\r\n\r\n").await;
+        crowd.push(stream);
+    }
+    for stream in &mut crowd {
+        let answer = hear_all(stream).await;
+        error(&answer, 503, "OVERLOADED");
+        assert!(answer.contains("retry-after: 1\r\n"), "{answer}");
+    }
+    assert_eq!(refused(&server, "connections").await, CROWD);
+}
+
+#[tokio::test]
 async fn what_is_no_http_is_answered_in_json() {
     let server = Server::start().await;
     for bad in [
