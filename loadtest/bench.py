@@ -67,7 +67,7 @@ class Throttled:
     """A process that gets a share of the processor's time alone, as a container with a quota does: it is
     stopped for the rest of each period."""
 
-    PERIOD = 0.02
+    PERIOD = 0.05
 
     def __init__(self, pid, share):
         self.pid, self.share = pid, share

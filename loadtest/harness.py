@@ -195,13 +195,24 @@ def default_work_parent():
     return ROOT / "target" / "loadtest"
 
 
+def file_system(folder):
+    """The kind of the file system that a folder is on, as the kernel names it."""
+    found = ("", "unknown file system")
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        _, place, kind = line.split()[:3]
+        within = str(folder.resolve()).startswith(place.rstrip("/") + "/")
+        # A later mount on the same place hides an earlier one.
+        if within and len(place) >= len(found[0]):
+            found = (place, kind)
+    return found[1]
+
+
 def machine(tools, work):
     """Lines of Markdown that say where this was measured."""
     cpu = next((line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
                 if line.startswith("model name")), platform.machine())
     memory = next(int(line.split()[1]) for line in Path("/proc/meminfo").read_text().splitlines()
                   if line.startswith("MemTotal"))
-    kind = subprocess.run(["stat", "-f", "-c", "%T", str(work)], capture_output=True, text=True, check=False)
     rates = json.loads(tools.drive("fsync-probe", "--dir", work, "--json"))
     syncs = ", ".join(f"{rate['per_second']:,.0f}/s of {rate['bytes'] // 1024} kB (p99 {rate['p99_us'] / 1000:.2f} ms)"
                       for rate in rates)
@@ -210,7 +221,7 @@ def machine(tools, work):
     return [
         f"- {len(os.sched_getaffinity(0))} cores ({cpu}), {memory / 1024 / 1024:.1f} GiB memory, "
         f"{platform.system()} {platform.release()}; driver and server on the same machine",
-        f"- disk: {kind.stdout.strip() or 'unknown file system'}; append and fdatasync, one at a time: {syncs}",
+        f"- disk: {file_system(work)}; append and fdatasync, one at a time: {syncs}",
         f"- commit {commit.stdout.strip() or 'unknown'}; load average before: {os.getloadavg()[0]:.2f}",
     ]
 

@@ -54,7 +54,8 @@ def plot(title, unit, series, across="s"):
         out.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at_y(y):.1f}" y2="{at_y(y):.1f}" stroke="#e6e8eb"/>'
                    f'<text x="{LEFT - 6}" y="{at_y(y) + 4:.1f}" text-anchor="end">{figure(y)}</text>')
     for x in xs:
-        out.append(f'<text x="{at_x(x):.1f}" y="{HEIGHT - 12}" text-anchor="middle">{figure(x)}</text>')
+        anchor = "end" if x == xs[-1] else "middle"
+        out.append(f'<text x="{at_x(x):.1f}" y="{HEIGHT - 12}" text-anchor="{anchor}">{figure(x)}</text>')
     out.append(f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 1}" text-anchor="end" fill="#57606a">{html.escape(across)}</text>')
     legend = WIDTH - RIGHT
     for (name, points), colour in reversed(list(zip(series, COLOURS))):

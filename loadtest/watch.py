@@ -108,13 +108,14 @@ class Watch:
     def gauge(self, name, **labels):
         return [(at, total(scrape, name, **labels)) for at, scrape in self.scrapes]
 
-    def pairs(self):
-        return zip(self.scrapes, self.scrapes[1:])
+    def pairs(self, over=1):
+        """Scrapes with those `over` scrapes later."""
+        return zip(self.scrapes, self.scrapes[over:])
 
-    def rate(self, name, **labels):
+    def rate(self, name, over=1, **labels):
         """A counter's growth a second."""
         return [(at, max(0.0, total(new, name, **labels) - total(old, name, **labels)) / (at - since))
-                for (since, old), (at, new) in self.pairs() if at > since]
+                for (since, old), (at, new) in self.pairs(over) if at > since]
 
     def quantiles(self, share, name, **labels):
         """A histogram's quantile in each second in which it counted something."""
