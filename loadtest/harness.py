@@ -200,7 +200,7 @@ def file_system(folder):
     found = ("", "unknown file system")
     for line in Path("/proc/self/mounts").read_text().splitlines():
         _, place, kind = line.split()[:3]
-        within = str(folder.resolve()).startswith(place.rstrip("/") + "/")
+        within = f"{folder.resolve()}/".startswith(place.rstrip("/") + "/")
         # A later mount on the same place hides an earlier one.
         if within and len(place) >= len(found[0]):
             found = (place, kind)
