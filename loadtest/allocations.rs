@@ -100,6 +100,7 @@ fn serve(data: &str) -> SocketAddr {
         "--listen=127.0.0.1:0",
         "--checkpoint-interval=1h",
         "--checkpoint-bytes=1GiB",
+        "--resident-bytes=1GiB",
         "--idle-timeout=1d",
         "--usage-interval=1d",
         "--scrub-rate=0",
