@@ -33,6 +33,18 @@ sim count="300" first="0":
 bench *args:
     loadtest/compare {{args}}
 
+# A load test with k6, with thresholds and a report; `just load --help` lists the scenarios.
+load *args:
+    loadtest/run {{args}}
+
+# What single parts take: log, codec, Parquet, cache; `just micro parquet` runs those so named.
+micro *args:
+    cargo bench --bench store -- {{args}}
+
+# Allocations of a save, a cached listing, a read.
+allocations *args:
+    cargo run --release --example allocations -- {{args}}
+
 # Start the server; `just run --sync off`.
 run *args:
     cargo run --release -- {{args}}

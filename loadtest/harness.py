@@ -1,4 +1,4 @@
-"""What compare and footprint share: binaries, servers that are always stopped, the machine.
+"""What compare, footprint and run share: binaries, servers that are always stopped, the machine.
 
 Standard library only. Every server that is started here is stopped when the script ends, also
 when it fails or is interrupted.
@@ -52,22 +52,23 @@ def main(body):
 
 
 class Tools:
-    """The release binaries."""
+    """The binaries: of a release, or as tests build them (`debug`)."""
 
-    def __init__(self, subject, build):
+    def __init__(self, subject, build, debug=False, noop=True):
         target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
         target = target if target.is_absolute() else ROOT / target
-        release = target / "release"
+        folder = target / ("debug" if debug else "release")
+        examples = ["--example", "drive"] + (["--example", "noop"] if noop else [])
         if build:
-            say("building release binaries")
+            say(f"building {folder.name} binaries")
             binary = [] if subject else ["--bin", "audience-store"]
-            command = ["cargo", "build", "--release", *binary, "--example", "noop", "--example", "drive"]
+            command = ["cargo", "build", "--locked", *([] if debug else ["--release"]), *binary, *examples]
             if subprocess.run(command, cwd=ROOT, check=False).returncode != 0:
                 raise Failed("the build failed")
-        self.subject = Path(subject).resolve() if subject else release / "audience-store"
-        self.noop = release / "examples" / "noop"
-        self.driver = release / "examples" / "drive"
-        for binary in (self.subject, self.noop, self.driver):
+        self.subject = Path(subject).resolve() if subject else folder / "audience-store"
+        self.noop = folder / "examples" / "noop"
+        self.driver = folder / "examples" / "drive"
+        for binary in [self.subject, self.driver] + ([self.noop] if noop else []):
             if not os.access(binary, os.X_OK):
                 raise Failed(f"{binary} is missing; run without --no-build")
 
@@ -84,6 +85,13 @@ class Tools:
         return json.loads(self.drive(*arguments, "--json"))
 
 
+def free_address():
+    """Of this machine, with a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
 class Server:
     """A server process, ready to answer when the constructor returns."""
 
@@ -91,9 +99,7 @@ class Server:
 
     def __init__(self, tools, command, work, name):
         self.name = name
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.address = f"127.0.0.1:{probe.getsockname()[1]}"
+        self.address = free_address()
         self.log = work / f"{name}.log"
         command = [str(part) for part in command] + ["--listen", self.address]
         with open(self.log, "wb") as log:
@@ -189,13 +195,24 @@ def default_work_parent():
     return ROOT / "target" / "loadtest"
 
 
+def file_system(folder):
+    """The kind of the file system that a folder is on, as the kernel names it."""
+    found = ("", "unknown file system")
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        _, place, kind = line.split()[:3]
+        within = f"{folder.resolve()}/".startswith(place.rstrip("/") + "/")
+        # A later mount on the same place hides an earlier one.
+        if within and len(place) >= len(found[0]):
+            found = (place, kind)
+    return found[1]
+
+
 def machine(tools, work):
     """Lines of Markdown that say where this was measured."""
     cpu = next((line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
                 if line.startswith("model name")), platform.machine())
     memory = next(int(line.split()[1]) for line in Path("/proc/meminfo").read_text().splitlines()
                   if line.startswith("MemTotal"))
-    kind = subprocess.run(["stat", "-f", "-c", "%T", str(work)], capture_output=True, text=True, check=False)
     rates = json.loads(tools.drive("fsync-probe", "--dir", work, "--json"))
     syncs = ", ".join(f"{rate['per_second']:,.0f}/s of {rate['bytes'] // 1024} kB (p99 {rate['p99_us'] / 1000:.2f} ms)"
                       for rate in rates)
@@ -204,7 +221,7 @@ def machine(tools, work):
     return [
         f"- {len(os.sched_getaffinity(0))} cores ({cpu}), {memory / 1024 / 1024:.1f} GiB memory, "
         f"{platform.system()} {platform.release()}; driver and server on the same machine",
-        f"- disk: {kind.stdout.strip() or 'unknown file system'}; append and fdatasync, one at a time: {syncs}",
+        f"- disk: {file_system(work)}; append and fdatasync, one at a time: {syncs}",
         f"- commit {commit.stdout.strip() or 'unknown'}; load average before: {os.getloadavg()[0]:.2f}",
     ]
 

@@ -38,8 +38,9 @@ use crate::cli::HttpSettings;
 use crate::env::Clock;
 use crate::store::Front;
 
-/// Refused clients that are told why at once; more are cut off.
-const MOST_GOODBYES: usize = 64;
+/// Refused clients that are told why at once; more are cut off. Under an overload most of those who
+/// come are refused, each for as long as it takes to hear that.
+const MOST_GOODBYES: usize = 1024;
 /// Connections to the port for metrics alone.
 const MOST_SCRAPERS: usize = 64;
 /// How long a client may take to end a connection that the server ended.

@@ -45,9 +45,11 @@ pub fn slow_head() -> ApiError {
 /// Tells a client over a plain connection why it is not served, and ends the connection.
 pub async fn refuse(mut stream: TcpStream, error: &ApiError) {
     let goodbye = async {
+        let mut part = [0; 1024];
+        // To many clients, an answer that comes before they asked is none.
+        let mut seen = stream.read(&mut part).await?;
         stream.write_all(&answer(error, false)).await?;
         stream.shutdown().await?;
-        let (mut part, mut seen) = ([0; 1024], 0);
         while seen < DISCARDED {
             match stream.read(&mut part).await? {
                 0 => break,
