@@ -167,6 +167,7 @@ const BAD: &[(&str, &str, &str)] = &[
     ("max-list", "0", "out of range"),
     ("max-extra", "1", "out of range"),
     ("max-page", "1KiB", "out of range"),
+    ("max-pages", "512KiB", "out of range"),
     ("rate-limit", "-1", "not understood"),
     ("quota-audiences", "many", "not understood"),
     ("quota-bytes", "1PiB", "not understood"),

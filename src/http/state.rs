@@ -36,6 +36,9 @@ pub struct Bounds {
     pub max_body: usize,
     /// Room for bodies being received.
     pub room: Arc<Room>,
+    /// Room for pages of lists, from when their records were found until they are sent and out of
+    /// the cache.
+    pub pages: Arc<Room>,
     /// How long a body may take to arrive.
     pub body_timeout: Duration,
     /// What a body may hold.
@@ -57,6 +60,7 @@ impl Bounds {
         Self {
             max_body: usize::try_from(settings.max_body).unwrap_or(usize::MAX),
             room: Room::new(usize::try_from(settings.max_bodies).unwrap_or(usize::MAX)),
+            pages: Room::new(usize::try_from(settings.max_pages).unwrap_or(usize::MAX)),
             body_timeout: settings.body_timeout,
             input: settings.input,
             rate: RateLimiter::new(settings.rate_limit, clock),

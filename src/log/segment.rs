@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::Lsn;
 use super::bytes_at::{put, u32_at, u64_at};
-use crate::env::{File, FileSystem, OpenMode};
+use crate::env::{File, FileSystem, OpenMode, is_no_descriptor};
 
 const HEADER: usize = 64;
 /// Offset of the first record.
@@ -93,7 +93,7 @@ pub(crate) fn first_of_name(name: &str) -> Option<Lsn> {
 /// A segment that could not be made.
 #[derive(Debug)]
 pub(crate) enum CreateError {
-    /// No space. No trace of the segment is left.
+    /// No space, or no file descriptor. No trace of the segment is left.
     NoSpace(io::Error),
     /// Anything else; a file without records may be left.
     Broken(io::Error),
@@ -130,7 +130,7 @@ pub(crate) fn create(
     })();
     match made {
         Ok(file) => Ok(file),
-        Err(e) if is_no_space(&e) => {
+        Err(e) if is_no_space(&e) || is_no_descriptor(&e) => {
             // Records may now go on into the segment before; one with this name must not come
             // back after a crash and claim the LSNs those records take.
             let gone = match fs.remove_file(&path) {

@@ -39,8 +39,8 @@ pub enum Next {
 /// Why a batch did not get through.
 #[derive(Debug)]
 enum Failure {
-    /// No space for a segment; nothing of what failed was written.
-    NoSpace,
+    /// No space, or no file descriptor; nothing of what failed is left in a file. It says why.
+    NoSpace(String),
     /// A write or fsync failed.
     Broken(String),
 }
@@ -168,7 +168,9 @@ impl Writer {
         if !seal_all(bytes, self.progress.durable) {
             return Err(Failure::Broken("the writer's buffer held something else".to_owned()));
         }
-        self.file.write_all_at(bytes, self.tail.offset).map_err(broken("write"))?;
+        if let Err(error) = self.file.write_all_at(bytes, self.tail.offset) {
+            return Err(self.failed_write(error));
+        }
         let written = bytes.len() as u64;
         self.counters.records += chunk.last.get() - self.progress.written.get();
         self.counters.bytes += written;
@@ -180,6 +182,22 @@ impl Writer {
             self.shared.measures.dirty(now);
         }
         Ok(())
+    }
+
+    /// Where a file system that cannot reserve ran out of space, what the write left is taken back
+    /// and later appends try again. Left there, it could come to stand behind shorter records that
+    /// take its place, and be read as acknowledged.
+    fn failed_write(&self, error: io::Error) -> Failure {
+        if !is_no_space(&error) {
+            return broken("write")(error);
+        }
+        let why = error.to_string();
+        let taken_back = (|| {
+            self.file.set_len(self.tail.offset)?;
+            self.file.sync_data()?;
+            self.file.set_len(self.tail.capacity)
+        })();
+        taken_back.map_or_else(broken("take back a write"), |()| Failure::NoSpace(why))
     }
 
     fn rotate(&mut self, first: Lsn, capacity: u64) -> Result<(), Failure> {
@@ -195,7 +213,7 @@ impl Writer {
                 self.note_room();
                 Ok(())
             }
-            Err(CreateError::NoSpace(_)) => Err(Failure::NoSpace),
+            Err(CreateError::NoSpace(e)) => Err(Failure::NoSpace(e.to_string())),
             Err(CreateError::Broken(e)) => Err(broken("make a segment")(e)),
         }
     }
@@ -205,7 +223,7 @@ impl Writer {
         let shared = &self.shared;
         match shared.env.fs.space(&shared.dir) {
             Ok(space) if shared.options.leaves_reserve(space, bytes) => Ok(()),
-            Ok(_) => Err(Failure::NoSpace),
+            Ok(_) => Err(Failure::NoSpace("the disk's reserve is left alone".to_owned())),
             // Whether there is room shows when it is taken.
             Err(_) => Ok(()),
         }
@@ -219,7 +237,7 @@ impl Writer {
                 self.note_room();
                 Ok(())
             }
-            Err(e) if is_no_space(&e) => Err(Failure::NoSpace),
+            Err(e) if is_no_space(&e) => Err(Failure::NoSpace(e.to_string())),
             Err(e) => Err(broken("make a segment larger")(e)),
         }
     }
@@ -236,6 +254,10 @@ impl Writer {
         let clock = &self.shared.env.clock;
         let started = clock.monotonic();
         self.file.sync_data().map_err(broken("fsync"))?;
+        if !self.file.has_name().map_err(broken("look at the segment"))? {
+            // What is in it would be gone with the process.
+            return Err(Failure::Broken("somebody removed the segment in use".to_owned()));
+        }
         let took = clock.monotonic().saturating_sub(started);
         self.shared.measures.synced(took);
         self.counters.syncs += 1;
@@ -317,7 +339,10 @@ impl Writer {
 
     fn note_failure(&mut self, state: &mut State, failure: Failure) -> LogFailure {
         match failure {
-            Failure::NoSpace => {
+            Failure::NoSpace(why) => {
+                if state.full != Some(FullReason::Storage) {
+                    tracing::warn!(reason = %why, "the log has no room; it goes on trying");
+                }
                 self.counters.storage_full += 1;
                 state.full = Some(FullReason::Storage);
                 LogFailure::StorageFull
