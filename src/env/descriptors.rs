@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Descriptors kept for files, threads and sockets of the server's own, where there are many.
-const FOR_FILES: u64 = 512;
+const FOR_FILES: u64 = 640;
 
 /// Whether an error says that the process or the system has no file descriptor left: nothing was
 /// done, and a moment later there may be one.
@@ -32,11 +32,11 @@ pub fn raise_limit() -> Option<u64> {
     if setrlimit(Resource::Nofile, raised).is_ok() { now.maximum } else { now.current }
 }
 
-/// Most connections that leave enough of `descriptors` for files: all but 512, or half of them
-/// where that is more.
+/// Most connections that leave enough of `descriptors` for files: all but 640, or a quarter of them
+/// where that is more. As many again, at most 64, may be there to be told that there are too many.
 #[must_use]
 pub fn connections_within(descriptors: u64) -> u64 {
-    descriptors.saturating_sub(FOR_FILES).max(descriptors / 2)
+    descriptors.saturating_sub(FOR_FILES).max(descriptors / 4)
 }
 
 #[cfg(test)]
@@ -46,7 +46,7 @@ mod tests {
     #[test]
     fn files_keep_their_share() {
         let within = [64, 256, 1024, 2000, 1_048_576].map(connections_within);
-        assert_eq!(within, [32, 128, 512, 1488, 1_048_064]);
+        assert_eq!(within, [16, 64, 384, 1360, 1_047_936]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use actix_web::web::{Bytes, Data, Path, ReqData};
 use actix_web::{HttpRequest, HttpResponse};
+use tokio::sync::Semaphore;
 
 use super::answer::listing;
 use super::error::ApiError;
@@ -37,7 +38,15 @@ pub async fn list(
         let make = async {
             let (request, identity) = params.list(&user, table)?;
             let fields = params.fields()?;
-            page(store, &state.bounds.pages, &user, table, (request, identity), fields).await
+            page(
+                store,
+                (&state.bounds.pages, &state.bounds.turns),
+                &user,
+                table,
+                (request, identity),
+                fields,
+            )
+            .await
         };
         let found = store.cached(&front, &user, what, &[table], make).await?;
         listing(&req, &found)
@@ -82,7 +91,15 @@ pub async fn of_audience(
                 let audience = store.get(&user, Table::Audiences, &audience).await;
                 audience.map_err(|e| ApiError::of(e, Table::Audiences.spec().title))?;
             }
-            page(store, &state.bounds.pages, &user, table, (request, identity), fields).await
+            page(
+                store,
+                (&state.bounds.pages, &state.bounds.turns),
+                &user,
+                table,
+                (request, identity),
+                fields,
+            )
+            .await
         };
         let tables = [table, Table::Audiences];
         let found = store.cached(&front, &user, what, &tables, make).await?;
@@ -94,12 +111,14 @@ pub async fn of_audience(
 /// A page as it is sent, which takes its place in `pages` until the last copy of it is dropped.
 async fn page(
     store: &Store,
-    pages: &Arc<Room>,
+    (pages, turns): (&Arc<Room>, &Semaphore),
     user: &UserId,
     table: Table,
     (request, identity): (ListRequest, ListIdentity),
     fields: Option<Vec<String>>,
 ) -> Result<Bytes, ApiError> {
+    // An error says that the server ends.
+    let _turn = turns.acquire().await.map_err(|_| StoreError::Overloaded)?;
     let mut rows_share = pages.share();
     let page = store
         .list(user, table, request)
@@ -130,6 +149,7 @@ async fn page(
         None => body.push_str("null"),
     }
     body.push('}');
+    body.shrink_to_fit();
     let mut share = pages.share();
     take(&mut share, pages, body.len())?;
     Ok(Bytes::from_owner(Rendered { body, _share: share }))

@@ -30,6 +30,12 @@ impl Admission {
         (before < self.most).then_some(place)
     }
 
+    /// Connections that may be open.
+    #[must_use]
+    pub fn most(&self) -> usize {
+        self.most
+    }
+
     /// Connections that are open.
     #[must_use]
     pub fn open(&self) -> usize {

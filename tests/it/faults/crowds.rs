@@ -71,10 +71,7 @@ async fn a_crowd_that_stays_is_bounded_and_others_are_served() {
     saver.fill(&server, 5).await;
     let crowd = crowd(&server).await;
     assert_eq!(crowd.len(), CROWD);
-    eventually("the house is full", async || {
-        refused(&server, "connections").await >= 300
-    })
-    .await;
+    eventually("the house is full", async || refused(&server, "connections").await >= 300).await;
     assert!(server.metric("connections_open").await <= most as u64);
     saver.fill(&server, 50).await;
     saver.check(&server).await;

@@ -12,12 +12,8 @@ use crate::support::launch::limited;
 use crate::support::wire::{hear, say};
 use crate::support::{Server, eventually};
 
-const ARGS: [&str; 4] = [
-    "--log-segment-bytes=1MiB",
-    "--checkpoint-interval=100ms",
-    "--header-timeout=10m",
-    PATIENT,
-];
+const ARGS: [&str; 4] =
+    ["--log-segment-bytes=1MiB", "--checkpoint-interval=100ms", "--header-timeout=10m", PATIENT];
 const RECORD: usize = 50_000;
 
 #[tokio::test]
@@ -40,7 +36,7 @@ async fn more_connections_than_descriptors_cost_no_save() {
         saver.fill(&server, 30).await;
         server.checkpoint().await;
         saver.check(&server).await;
-        assert!(server.metric("connections_open").await <= 64, "round {round}");
+        assert!(server.metric("connections_open").await <= 32, "round {round}");
     }
     assert_eq!(server.metric("log_failed").await, 0);
     drop(crowd);
@@ -59,9 +55,8 @@ async fn more_connections_than_descriptors_cost_no_save() {
 /// The lowest number that a new file of the process would get.
 fn next_descriptor(pid: u32) -> u64 {
     let open = fs::read_dir(format!("/proc/{pid}/fd")).expect("files");
-    let open: BTreeSet<u64> = open
-        .filter_map(|entry| entry.expect("file").file_name().to_str()?.parse().ok())
-        .collect();
+    let open: BTreeSet<u64> =
+        open.filter_map(|entry| entry.expect("file").file_name().to_str()?.parse().ok()).collect();
     (0..).find(|number| !open.contains(number)).expect("a number")
 }
 
@@ -69,7 +64,8 @@ fn next_descriptor(pid: u32) -> u64 {
 async fn without_any_descriptor_saves_are_refused_only_where_one_is_needed_and_resume() {
     let folder = tempfile::tempdir().expect("folder");
     let data = folder.path().join("data");
-    let args = [ARGS[0], "--checkpoint-interval=1h", "--scrub-rate=0", "--usage-interval=1d", PATIENT];
+    let args =
+        [ARGS[0], "--checkpoint-interval=1h", "--scrub-rate=0", "--usage-interval=1d", PATIENT];
     let mut server = Server::over(&data, &args).await;
     let pid = Pid::from_raw(i32::try_from(server.pid()).expect("pid"));
     let mut saver = Saver::new("u", RECORD);
@@ -82,7 +78,9 @@ async fn without_any_descriptor_saves_are_refused_only_where_one_is_needed_and_r
         assert_eq!(saver.until_refused(&server).await, "STORAGE_FULL");
         assert!(server.said().contains("Too many open files"), "{}", server.said());
         assert_eq!(server.metric("log_failed").await, 0);
-        saver.check(&server).await;
+        // What must be read from a file cannot be, for now, and says so.
+        let list = server.get("/api/platforms?user_id=u").await;
+        assert!([200, 503].contains(&list.status.as_u16()), "{list:?}");
         let mut stranger = server.connect().await;
         say(&mut stranger, b"GET /health/live HTTP/1.1\r\nHost: t\r\n\r\n").await;
         eventually("it says that it cannot accept", async || {

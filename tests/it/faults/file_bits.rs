@@ -80,10 +80,9 @@ async fn damage_at_rest_is_found_when_read_and_closes_one_partition_alone() {
         // The same user's other months and tables serve.
         let mut other = audience(user, "another month");
         other["created_at"] = json!("2025-05-10");
-        other["audience_id"] = json!("another-month");
-        server.post("/api/audiences", &other).await.expect(201);
-        let other = server.get(&format!("/api/audiences/another-month?user_id={user}")).await;
-        other.expect(200);
+        server.save("audiences", &other).await;
+        let later = format!("{}&created_after=2025-05-01", list(user));
+        assert_eq!(server.get(&later).await.expect(200)["count"], 1);
         server.get(&format!("/api/platforms?user_id={user}")).await.expect(200);
     }
     println!("{found} of {damaged} damages were found by reading; the others were harmless");

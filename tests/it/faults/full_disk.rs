@@ -106,7 +106,8 @@ async fn a_log_write_without_space_is_taken_back_and_writes_resume() {
         check_all(&mut savers, &server).await;
         if round == 1 {
             server.kill();
-            server = disk.server(&ARGS, |command| preload.dress_without_reservations(command)).await;
+            server =
+                disk.server(&ARGS, |command| preload.dress_without_reservations(command)).await;
             check_all(&mut savers, &server).await;
         }
         disk.free();

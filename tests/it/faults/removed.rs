@@ -58,7 +58,13 @@ async fn without_a_partitions_folder_what_is_saved_from_then_on_is_kept() {
     let list = server.get("/api/platforms?user_id=saver-0").await;
     assert!([200, 503].contains(&list.status.as_u16()), "{list:?}");
     let mut later = Saver::new("saver-0", 100);
-    later.fill_from(&server, 100, 5).await;
+    later.start_from(100);
+    for _ in 0..20 {
+        if let Some(code) = later.save(&server).await {
+            let known = ["STORAGE_FAILED", "PARTITION_RESTARTING", "PARTITION_CORRUPT"];
+            assert!(known.contains(&code.as_str()), "{code}");
+        }
+    }
     server.try_checkpoint().await;
     savers[1].fill(&server, 5).await;
     savers[1].check(&server).await;
@@ -69,6 +75,10 @@ async fn without_a_partitions_folder_what_is_saved_from_then_on_is_kept() {
     for (id, filler) in &later.kept {
         let found = again.get(&format!("/api/platforms/{id}?user_id=saver-0")).await.expect(200);
         assert_eq!(found["platform"]["filler"], **filler);
+    }
+    // With a start at the latest the partition takes saves again.
+    for _ in 0..5 {
+        assert_eq!(later.save(&again).await, None);
     }
     again.checkpoint().await;
     again.stop().await;

@@ -73,10 +73,9 @@ impl Saver {
         }
     }
 
-    /// The same, with ids from `first` on.
-    pub async fn fill_from(&mut self, server: &Server, first: usize, count: usize) {
+    /// Takes ids from `first` on.
+    pub fn start_from(&mut self, first: usize) {
         self.next = first;
-        self.fill(server, count).await;
     }
 
     /// Saves until a record is refused: the code.
