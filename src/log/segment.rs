@@ -95,6 +95,9 @@ pub(crate) fn first_of_name(name: &str) -> Option<Lsn> {
 pub(crate) enum CreateError {
     /// No space, or no file descriptor. No trace of the segment is left.
     NoSpace(io::Error),
+    /// No file descriptor. The segment is gone, but its name may come back after a crash until the
+    /// folder is synced.
+    NotSynced(io::Error),
     /// Anything else; a file without records may be left.
     Broken(io::Error),
 }
@@ -102,7 +105,7 @@ pub(crate) enum CreateError {
 impl From<CreateError> for io::Error {
     fn from(error: CreateError) -> Self {
         match error {
-            CreateError::NoSpace(e) | CreateError::Broken(e) => e,
+            CreateError::NoSpace(e) | CreateError::NotSynced(e) | CreateError::Broken(e) => e,
         }
     }
 }
@@ -139,6 +142,7 @@ pub(crate) fn create(
             };
             Err(match gone {
                 Ok(()) => CreateError::NoSpace(e),
+                Err(after) if is_no_descriptor(&after) => CreateError::NotSynced(e),
                 Err(e) => CreateError::Broken(e),
             })
         }

@@ -21,7 +21,7 @@ use super::shared::Shared;
 use super::state::{Phase, Progress, State};
 use super::status::{FullReason, WriterCounters};
 use super::{Linger, LogFailure, Lsn, SyncMode};
-use crate::env::File;
+use crate::env::{File, is_no_descriptor};
 
 /// What to do after a step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,6 +57,9 @@ pub struct Writer {
     dirty_since: Option<Duration>,
     /// Whether a segment was made or grown since the last outcome was told.
     made_room: bool,
+    /// Whether the name of a segment that was removed may come back after a crash: then nothing is
+    /// written until the folder is synced.
+    folder_in_doubt: bool,
     counters: WriterCounters,
     company: Company,
 }
@@ -76,6 +79,7 @@ impl Writer {
             batch: Batch::default(),
             dirty_since: None,
             made_room: false,
+            folder_in_doubt: false,
             counters: WriterCounters::default(),
             company: Company::default(),
         }
@@ -154,6 +158,7 @@ impl Writer {
     }
 
     fn write_chunk(&mut self, chunk: &Chunk) -> Result<(), Failure> {
+        self.settle_folder()?;
         match chunk.opening {
             Opening::Continue => {}
             Opening::Grow { capacity } => self.grow(capacity)?,
@@ -214,8 +219,24 @@ impl Writer {
                 Ok(())
             }
             Err(CreateError::NoSpace(e)) => Err(Failure::NoSpace(e.to_string())),
+            Err(CreateError::NotSynced(e)) => {
+                self.folder_in_doubt = true;
+                Err(Failure::NoSpace(e.to_string()))
+            }
             Err(CreateError::Broken(e)) => Err(broken("make a segment")(e)),
         }
+    }
+
+    /// Syncs the folder where that is due.
+    fn settle_folder(&mut self) -> Result<(), Failure> {
+        if self.folder_in_doubt {
+            match self.shared.env.fs.sync_dir(&self.shared.dir) {
+                Err(e) if is_no_descriptor(&e) => return Err(Failure::NoSpace(e.to_string())),
+                synced => synced.map_err(broken("sync the folder"))?,
+            }
+            self.folder_in_doubt = false;
+        }
+        Ok(())
     }
 
     /// Fails where another `bytes` would take what checkpoints need.

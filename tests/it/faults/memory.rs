@@ -31,7 +31,7 @@ const USERS: usize = 6;
 /// Their records fill several pages of the largest size.
 const RECORDS: usize = 60;
 const RECORD: usize = 100_000;
-const UNREAD: usize = 64;
+const UNREAD: usize = 4;
 const CLIENTS: usize = 48;
 const LISTS: usize = 6;
 
@@ -93,7 +93,7 @@ async fn a_storm_of_listings_stays_below_a_memory_limit_and_is_served() {
     check_all(&mut savers, &server).await;
     let peak = peak(server.pid());
     println!("{served} lists served, {refused} refused, at most {} MiB", peak / MIB);
-    assert!(refused > 0, "it was no storm");
+    assert!(served > 0 && refused > 0, "{served} served, {refused} refused");
     assert!(peak < LIMIT, "{} MiB", peak / MIB);
     let mut server = Arc::into_inner(server).expect("nobody else has it");
     server.stop().await;

@@ -81,7 +81,8 @@ impl Saver {
     /// Saves until a record is refused: the code.
     pub async fn until_refused(&mut self, server: &Server) -> String {
         for _ in 0..100_000 {
-            if let Some(code) = self.save(server).await {
+            // After a refusal a partition is built anew, which takes a moment.
+            if let Some(code) = self.save(server).await.filter(|c| c != "PARTITION_RESTARTING") {
                 return code;
             }
         }
