@@ -127,6 +127,11 @@ async fn a_log_folder_that_may_not_be_written_closes_the_log_to_writes_alone() {
     server.stop().await;
 }
 
+/// What the program says of why it ends.
+fn sentence(said: &str) -> Option<&str> {
+    said.lines().find(|line| line.starts_with("audience-store: "))
+}
+
 #[tokio::test]
 async fn a_start_that_is_denied_a_file_says_which_and_changes_nothing() {
     let folder = tempfile::tempdir().expect("folder");
@@ -151,12 +156,13 @@ async fn a_start_that_is_denied_a_file_says_which_and_changes_nothing() {
             // It listens before it reads the log, and ends then.
             Ok(mut server) => {
                 assert_eq!(server.ended().await.code(), Some(1), "{}", server.said());
+                // Its last words may be heard a moment after its end.
+                eventually("a sentence", async || sentence(&server.said()).is_some()).await;
                 server.said()
             }
         };
         allow(path, usual);
-        let sentence = said.lines().find(|l| l.starts_with("audience-store: "));
-        let sentence = sentence.unwrap_or_else(|| panic!("{path:?} {mode:o}: {said}"));
+        let sentence = sentence(&said).unwrap_or_else(|| panic!("{path:?} {mode:o}: {said}"));
         assert!(sentence.contains(part), "{part} in {sentence}");
         assert!(sentence.contains("Permission denied"), "{sentence}");
         assert_eq!(contents(&data.join("log")), before, "nothing was changed");
