@@ -29,6 +29,14 @@ it *args:
 sim count="300" first="0":
     AUDIENCE_STORE_SIM_SEEDS={{count}} AUDIENCE_STORE_SIM_FIRST={{first}} cargo test --profile sim --test sim nothing_is_lost -- --nocapture
 
+# So many kill -9 under load: `just kills 500`.
+kills count="24":
+    AUDIENCE_STORE_TEST_ROUNDS={{count}} cargo test --test it crash:: -- --nocapture
+
+# Real faults on the real program: full and failing disks, permissions, damage, limits, crowds.
+faults *args:
+    cargo test --test it faults:: -- --nocapture {{args}}
+
 # Against a server that stores nothing; see loadtest/README.md for what it says.
 bench *args:
     loadtest/compare {{args}}

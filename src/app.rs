@@ -16,7 +16,7 @@ use crate::audit::{self, Audit};
 use crate::auth::{AuthError, Authenticator};
 use crate::cli::{HttpSettings, Settings, StoreSettings};
 use crate::crypto::{Keys, RingFileError};
-use crate::env::{Env, File, OpenMode};
+use crate::env::{Env, File, OpenMode, connections_within, raise_limit};
 use crate::http::{self, Access, AppState, Bounds, Certificates, TlsError};
 use crate::log::{Log, LogError, LogOptions, OpenReport, SyncMode};
 use crate::metrics::history::Keeper;
@@ -178,7 +178,7 @@ pub fn lock(env: &Env, data: &Path) -> Result<Arc<dyn File>, AppError> {
 /// [`AppError`].
 pub async fn serve(
     env: Env,
-    settings: Settings,
+    mut settings: Settings,
     started: impl FnOnce(SocketAddr, Option<SocketAddr>),
 ) -> Result<(), AppError> {
     // The one provider of cryptography, for whatever in the process speaks TLS. An error says that
@@ -188,6 +188,7 @@ pub async fn serve(
     if !settings.http.listen.ip().is_loopback() && settings.http.tls.is_none() {
         tracing::warn!("credentials and records travel as they are: put TLS before this address");
     }
+    settings.http.max_connections = connections(settings.http.max_connections);
     let signals = shutdown::signals().map_err(AppError::Server)?;
     // The lock comes first: a second server on the folder must not even listen.
     let held = lock(&env, &settings.store.data)?;
@@ -279,6 +280,20 @@ pub async fn serve(
     }
     drop(opened.lock);
     closed.map_err(AppError::Close)
+}
+
+/// As many connections as are wanted and the system has file descriptors for.
+fn connections(wanted: usize) -> usize {
+    let Some(descriptors) = raise_limit() else { return wanted };
+    let most = usize::try_from(connections_within(descriptors)).unwrap_or(usize::MAX);
+    if most < wanted {
+        tracing::warn!(
+            descriptors,
+            connections = most,
+            "fewer connections than max-connections: raise the limit on open files (ulimit -n)"
+        );
+    }
+    wanted.min(most)
 }
 
 /// A number of threads, where 0 stands for one a core.

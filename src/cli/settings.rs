@@ -72,6 +72,8 @@ pub struct HttpSettings {
     pub max_body: u64,
     /// Size of all request bodies in memory at once, in bytes.
     pub max_bodies: u64,
+    /// Size of all pages of lists in memory at once, in bytes.
+    pub max_pages: u64,
     /// What a body may hold.
     pub input: InputLimits,
     /// Requests a minute and user; 0 for any number.
@@ -169,6 +171,7 @@ impl Settings {
                 min_rate: resolved.get(&table::MIN_RATE)?,
                 max_body: resolved.get(&table::MAX_BODY)?,
                 max_bodies: resolved.get(&table::MAX_BODIES)?,
+                max_pages: resolved.get(&table::MAX_PAGES)?,
                 input: input(resolved)?,
                 rate_limit: resolved.get(&table::RATE_LIMIT)?,
                 audited_rate: resolved.get(&table::AUDITED_RATE)?,

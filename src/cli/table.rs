@@ -319,6 +319,9 @@ settings! {
          merging";
     MAX_PAGE: SizeRule = "max-page", Limits, Store, "SIZE", "64MiB", size(64 * KIB, GIB),
         "Size of the records on a page of a list; one that would be larger ends earlier";
+    MAX_PAGES: SizeRule = "max-pages", Limits, Serve, "SIZE", "512MiB", size(MIB, TIB),
+        "Size of all pages of lists in memory at once, those in the cache included; more are \
+         answered with 503";
     RATE_LIMIT: CountRule = "rate-limit", Limits, Serve, "COUNT", "0", count(0, 1_000_000),
         "Requests a minute and user; more are answered with 429; 0 for any number";
     AUDITED_RATE: CountRule = "audited-rate", Limits, Serve, "COUNT", "300", count(0, 1_000_000),

@@ -169,6 +169,7 @@ const BAD: &[(&str, &str, &str)] = &[
     ("max-list", "0", "out of range"),
     ("max-extra", "1", "out of range"),
     ("max-page", "1KiB", "out of range"),
+    ("max-pages", "512KiB", "out of range"),
     ("rate-limit", "-1", "not understood"),
     ("audited-rate", "1000001", "out of range"),
     ("quota-audiences", "many", "not understood"),

@@ -97,6 +97,14 @@ pub trait File: Send + Sync {
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)
     }
+    /// Whether a folder still names the file: one that was removed keeps its bytes only as long as
+    /// it is open. File systems without removal from outside need not tell.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    fn has_name(&self) -> io::Result<bool> {
+        Ok(true)
+    }
     /// Takes the file's exclusive lock without waiting; held until the file is dropped. `false`
     /// where somebody else holds it.
     ///

@@ -2,6 +2,7 @@
 //! can own them; the ambient ones are banned in `clippy.toml`.
 
 mod clock;
+mod descriptors;
 mod executor;
 #[cfg(test)]
 pub mod faulty;
@@ -14,6 +15,7 @@ use std::io;
 use std::sync::Arc;
 
 pub use clock::{Clock, SystemClock};
+pub use descriptors::{connections_within, is_no_descriptor, raise_limit};
 pub use executor::{Bell, Executor, Job, Threads, Turn, Worker, Working, blocking};
 pub use fs::{DirEntry, File, FileKind, FileSystem, OpenMode, Space, Stat};
 pub use lock::lock_file;

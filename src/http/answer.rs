@@ -7,6 +7,7 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use super::conditional::{has_it, version_tag};
 use super::error::ApiError;
+use super::slices::sliced;
 use crate::domain::Table;
 use crate::domain::json_text::push_string;
 use crate::store::{Listing, Remembered, Written};
@@ -47,7 +48,8 @@ pub fn tagged(
 /// # Errors
 /// As [`tagged`].
 pub fn listing(req: &HttpRequest, listing: &Listing) -> Result<HttpResponse, ApiError> {
-    tagged(req, &listing.etag, || listing.body.clone())
+    let answer = tagged(req, &listing.etag, || listing.body.clone())?;
+    Ok(answer.map_body(|_, body| sliced(body)))
 }
 
 /// What the answer to a write says it did.

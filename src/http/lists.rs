@@ -1,13 +1,18 @@
 //! Lists of records.
 
-use actix_web::web::{Data, Path, ReqData};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::web::{Bytes, Data, Path, ReqData};
 use actix_web::{HttpRequest, HttpResponse};
+use tokio::sync::Semaphore;
 
 use super::answer::listing;
 use super::error::ApiError;
 use super::guard::Caller;
 use super::params::Params;
 use super::records::{in_time, reader_of, record_id};
+use super::room::{Room, Share};
 use super::state::AppState;
 use crate::auth::{Scope, Scopes};
 use crate::domain::{ListIdentity, Table, UserId};
@@ -33,7 +38,15 @@ pub async fn list(
         let make = async {
             let (request, identity) = params.list(&user, table)?;
             let fields = params.fields()?;
-            page(store, &user, table, request, identity, fields).await
+            page(
+                store,
+                (&state.bounds.pages, &state.bounds.turns),
+                &user,
+                table,
+                (request, identity),
+                fields,
+            )
+            .await
         };
         let found = store.cached(&front, &user, what, &[table], make).await?;
         listing(&req, &found)
@@ -78,7 +91,15 @@ pub async fn of_audience(
                 let audience = store.get(&user, Table::Audiences, &audience).await;
                 audience.map_err(|e| ApiError::of(e, Table::Audiences.spec().title))?;
             }
-            page(store, &user, table, request, identity, fields).await
+            page(
+                store,
+                (&state.bounds.pages, &state.bounds.turns),
+                &user,
+                table,
+                (request, identity),
+                fields,
+            )
+            .await
         };
         let tables = [table, Table::Audiences];
         let found = store.cached(&front, &user, what, &tables, make).await?;
@@ -87,18 +108,23 @@ pub async fn of_audience(
     .await
 }
 
+/// A page as it is sent, which takes its place in `pages` until the last copy of it is dropped.
 async fn page(
     store: &Store,
+    (pages, turns): (&Arc<Room>, &Semaphore),
     user: &UserId,
     table: Table,
-    request: ListRequest,
-    identity: ListIdentity,
+    (request, identity): (ListRequest, ListIdentity),
     fields: Option<Vec<String>>,
-) -> Result<String, ApiError> {
+) -> Result<Bytes, ApiError> {
+    // An error says that the server ends.
+    let _turn = turns.acquire().await.map_err(|_| StoreError::Overloaded)?;
+    let mut rows_share = pages.share();
     let page = store
         .list(user, table, request)
         .await
         .map_err(|error: StoreError| ApiError::from(error))?;
+    take(&mut rows_share, pages, page.rows.iter().map(|row| row.memory()).sum())?;
     let mut body = String::with_capacity(256 + page.rows.len() * 1500);
     body.push_str("{\"success\":true,\"");
     body.push_str(table.spec().name);
@@ -123,5 +149,30 @@ async fn page(
         None => body.push_str("null"),
     }
     body.push('}');
-    Ok(body)
+    body.shrink_to_fit();
+    let mut share = pages.share();
+    take(&mut share, pages, body.len())?;
+    Ok(Bytes::from_owner(Rendered { body, _share: share }))
+}
+
+/// Takes room. One half of it is as much as a page's records, or its text, ever take: so a single
+/// page is always let through.
+fn take(share: &mut Share, pages: &Room, bytes: usize) -> Result<(), ApiError> {
+    if share.grow(bytes.min(pages.most() / 2)) {
+        return Ok(());
+    }
+    let error = ApiError::new("OVERLOADED", "Too many large pages are being sent");
+    Err(error.retry_after(Duration::from_secs(1)))
+}
+
+/// A page's text and the room it takes.
+struct Rendered {
+    body: String,
+    _share: Share,
+}
+
+impl AsRef<[u8]> for Rendered {
+    fn as_ref(&self) -> &[u8] {
+        self.body.as_bytes()
+    }
 }

@@ -26,6 +26,7 @@ mod refusal;
 mod room;
 pub mod routes;
 mod server;
+mod slices;
 mod state;
 mod tls;
 mod tokens;

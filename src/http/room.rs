@@ -1,5 +1,6 @@
-//! Room for request bodies: how many bytes of them may be in memory at once, over all connections.
-//! Clients that each begin a body and do not end it would otherwise take what memory there is.
+//! Room in memory: how many bytes of request bodies, or of pages of lists, there may be at once, over
+//! all connections. Clients that each begin a body and do not end it, or ask for a large page and do
+//! not read it, would otherwise take what memory there is.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use actix_web::web::Bytes;
 
-/// Bytes of bodies in memory, and how many there may be.
+/// Bytes in memory, and how many there may be.
 #[derive(Debug)]
 pub struct Room {
     taken: AtomicUsize,
@@ -21,14 +22,20 @@ impl Room {
         Arc::new(Self { taken: AtomicUsize::new(0), most })
     }
 
-    /// A part of the room that grows as a body arrives; empty at first.
+    /// The bytes there may be.
+    #[must_use]
+    pub fn most(&self) -> usize {
+        self.most
+    }
+
+    /// A part of the room that grows as a body arrives or a page is made; empty at first.
     #[must_use]
     pub fn share(self: &Arc<Self>) -> Share {
         Share { room: Arc::clone(self), bytes: 0 }
     }
 }
 
-/// What one body takes of the room, until it is dropped.
+/// What one body or page takes of the room, until it is dropped.
 #[derive(Debug)]
 pub struct Share {
     room: Arc<Room>,

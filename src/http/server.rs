@@ -113,9 +113,11 @@ fn listen(
     let listener = TcpListener::bind(port.listen)?;
     let address = listener.local_addr()?;
     let routes = port.routes;
+    let most = port.admission.most();
+    let goodbyes = most.min(MOST_GOODBYES);
     let door = Door {
         admission: port.admission,
-        goodbyes: Arc::new(Semaphore::new(MOST_GOODBYES)),
+        goodbyes: Arc::new(Semaphore::new(goodbyes)),
         refusals: Arc::clone(&state.bounds.refusals),
         pace: Pace {
             head: settings.header_timeout,
@@ -152,7 +154,7 @@ fn listen(
         })
         .and_then(http.map_err(drop))
     };
-    Ok(Bound { serving: Serving::start(listener, threads, make)?, address })
+    Ok(Bound { serving: Serving::start(listener, threads, most + goodbyes, make)?, address })
 }
 
 type AppRequest = actix_http::Request;

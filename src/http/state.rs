@@ -3,6 +3,8 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
 use super::connection::Admission;
 use super::error::{ApiError, CODES};
 use super::rate::RateLimiter;
@@ -31,12 +33,20 @@ pub struct Access {
     pub audit: Audit,
 }
 
+/// Pages of lists that are made at once, over all workers; others wait their turn.
+const PAGES_AT_ONCE: usize = 16;
+
 /// The bounds of requests.
 pub struct Bounds {
     /// Largest body, in bytes.
     pub max_body: usize,
     /// Room for bodies being received.
     pub room: Arc<Room>,
+    /// Room for pages of lists, from when their records were found until they are sent and out of
+    /// the cache.
+    pub pages: Arc<Room>,
+    /// Turns to make a page: what is read and decoded for it is in memory meanwhile.
+    pub turns: Semaphore,
     /// How long a body may take to arrive.
     pub body_timeout: Duration,
     /// What a body may hold.
@@ -60,6 +70,8 @@ impl Bounds {
         Self {
             max_body: usize::try_from(settings.max_body).unwrap_or(usize::MAX),
             room: Room::new(usize::try_from(settings.max_bodies).unwrap_or(usize::MAX)),
+            pages: Room::new(usize::try_from(settings.max_pages).unwrap_or(usize::MAX)),
+            turns: Semaphore::new(PAGES_AT_ONCE),
             body_timeout: settings.body_timeout,
             input: settings.input,
             rate: RateLimiter::new(settings.rate_limit, Arc::clone(&clock)),

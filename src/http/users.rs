@@ -33,7 +33,8 @@ pub async fn summary(
     let scopes = Table::PUBLIC.into_iter().map(Scope::read).fold(Scopes::NONE, Scopes::and);
     let (_, user) = reader_of(&caller, scopes, &req, Some(&path_user(&req)?))?;
     in_time(&state, async {
-        let make = async { Ok::<_, ApiError>(shown(&store.summary(&user).await?).to_string()) };
+        let make =
+            async { Ok::<_, ApiError>(shown(&store.summary(&user).await?).to_string().into()) };
         let found = store.cached(&front, &user, "summary".to_owned(), &Table::PUBLIC, make).await?;
         listing(&req, &found)
     })

@@ -14,7 +14,7 @@ use std::time::Duration;
 use actix::ArbiterHandle;
 use actix_service::{Service, ServiceFactory};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 /// Connections that wait for one worker to take them over.
@@ -57,13 +57,15 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// Serves what `listener` accepts on `threads`. `make` is called once on each of them.
+    /// Serves what `listener` accepts on `threads`, at most so many connections at once, those that
+    /// are only told to go included; others wait with the system. `make` is called once on each of them.
     ///
     /// # Errors
     /// Where the listener cannot be waited on.
     pub fn start<M, F>(
         listener: std::net::TcpListener,
         threads: &[ArbiterHandle],
+        most: usize,
         make: M,
     ) -> io::Result<Self>
     where
@@ -91,7 +93,7 @@ impl Serving {
         }
         let accepting = actix_web::rt::spawn(async move {
             tokio::select! {
-                () = accept(&listener, &lanes) => {}
+                () = accept(&listener, &lanes, most) => {}
                 () = stopping.begun() => {}
             }
         });
@@ -119,7 +121,10 @@ struct Lane {
 }
 
 /// A connection that counts as its worker's.
-struct Counted(Arc<AtomicUsize>);
+struct Counted(
+    Arc<AtomicUsize>,
+    #[expect(dead_code, reason = "given back with it")] OwnedSemaphorePermit,
+);
 
 impl Drop for Counted {
     fn drop(&mut self) {
@@ -127,12 +132,15 @@ impl Drop for Counted {
     }
 }
 
-async fn accept(listener: &TcpListener, lanes: &[Lane]) {
+async fn accept(listener: &TcpListener, lanes: &[Lane], most: usize) {
+    let places = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
     loop {
+        // Nobody closes it.
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
                 if let Ok(stream) = stream.into_std() {
-                    hand_over(stream, lanes);
+                    hand_over(stream, place, lanes);
                 }
             }
             // That connection ended before it began; others are not concerned.
@@ -151,12 +159,12 @@ fn is_of_the_connection(error: &io::Error) -> bool {
 }
 
 /// Gives a connection to the worker that has the fewest. One that no worker takes is closed.
-fn hand_over(stream: std::net::TcpStream, lanes: &[Lane]) {
+fn hand_over(stream: std::net::TcpStream, place: OwnedSemaphorePermit, lanes: &[Lane]) {
     let Some(lane) = lanes.iter().min_by_key(|lane| lane.open.load(Ordering::Relaxed)) else {
         return;
     };
     lane.open.fetch_add(1, Ordering::Relaxed);
-    let counted = Counted(Arc::clone(&lane.open));
+    let counted = Counted(Arc::clone(&lane.open), place);
     if lane.streams.try_send((stream, counted)).is_err() {
         tracing::warn!("a connection was closed: its worker does not keep up");
     }

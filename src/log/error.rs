@@ -10,7 +10,7 @@ use super::Lsn;
 #[derive(Debug, Error)]
 pub enum LogError {
     /// The file system refused.
-    #[error("the log could not {action} {file}")]
+    #[error("the log could not {action} {file}: {source}")]
     Io {
         /// What was tried, as a verb.
         action: &'static str,

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::Lsn;
 use super::bytes_at::{put, u32_at, u64_at};
 use super::spare::SPARE;
-use crate::env::{File, FileSystem, OpenMode};
+use crate::env::{File, FileSystem, OpenMode, is_no_descriptor};
 
 const HEADER: usize = 64;
 /// Offset of the first record.
@@ -94,8 +94,11 @@ pub(crate) fn first_of_name(name: &str) -> Option<Lsn> {
 /// A segment that could not be made.
 #[derive(Debug)]
 pub(crate) enum CreateError {
-    /// No space. No trace of the segment is left.
+    /// No space, or no file descriptor. No trace of the segment is left.
     NoSpace(io::Error),
+    /// No file descriptor. The segment is gone, but its name may come back after a crash until the
+    /// folder is synced.
+    NotSynced(io::Error),
     /// Anything else; a file without records may be left.
     Broken(io::Error),
 }
@@ -103,7 +106,7 @@ pub(crate) enum CreateError {
 impl From<CreateError> for io::Error {
     fn from(error: CreateError) -> Self {
         match error {
-            CreateError::NoSpace(e) | CreateError::Broken(e) => e,
+            CreateError::NoSpace(e) | CreateError::NotSynced(e) | CreateError::Broken(e) => e,
         }
     }
 }
@@ -151,11 +154,11 @@ pub(crate) fn adopt(
     made.map_err(|e| not_made(fs, dir, &[&from, &path], e))
 }
 
-/// Leaves no trace of a segment for which there was no space: records may now go on into the one
-/// before; one with this name must not come back after a crash and claim the LSNs those records
-/// take.
+/// Leaves no trace of a segment for which there was no space or no descriptor: records may now go
+/// on into the one before; one with this name must not come back after a crash and claim the LSNs
+/// those records take.
 fn not_made(fs: &dyn FileSystem, dir: &Path, paths: &[&Path], error: io::Error) -> CreateError {
-    if !is_no_space(&error) {
+    if !is_no_space(&error) && !is_no_descriptor(&error) {
         return CreateError::Broken(error);
     }
     for path in paths {
@@ -167,6 +170,7 @@ fn not_made(fs: &dyn FileSystem, dir: &Path, paths: &[&Path], error: io::Error) 
     }
     match fs.sync_dir(dir) {
         Ok(()) => CreateError::NoSpace(error),
+        Err(e) if is_no_descriptor(&e) => CreateError::NotSynced(error),
         Err(e) => CreateError::Broken(e),
     }
 }

@@ -22,7 +22,7 @@ use super::spare::pace;
 use super::state::{Phase, Progress, State};
 use super::status::{FullReason, WriterCounters};
 use super::{Linger, LogFailure, Lsn, SyncMode};
-use crate::env::File;
+use crate::env::{File, is_no_descriptor};
 
 /// What to do after a step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,8 +40,8 @@ pub enum Next {
 /// Why a batch did not get through.
 #[derive(Debug)]
 enum Failure {
-    /// No space for a segment; nothing of what failed was written.
-    NoSpace,
+    /// No space, or no file descriptor; nothing of what failed is left in a file. It says why.
+    NoSpace(String),
     /// A write or fsync failed.
     Broken(String),
 }
@@ -58,6 +58,9 @@ pub struct Writer {
     dirty_since: Option<Duration>,
     /// Whether a segment was made or grown since the last outcome was told.
     made_room: bool,
+    /// Whether the name of a segment that was removed may come back after a crash: then nothing is
+    /// written until the folder is synced.
+    folder_in_doubt: bool,
     counters: WriterCounters,
     company: Company,
     /// Bytes of the next segment that are to be ready.
@@ -79,6 +82,7 @@ impl Writer {
             batch: Batch::default(),
             dirty_since: None,
             made_room: false,
+            folder_in_doubt: false,
             counters: WriterCounters::default(),
             company: Company::default(),
             spare_wanted: 0,
@@ -159,6 +163,7 @@ impl Writer {
     }
 
     fn write_chunk(&mut self, chunk: &Chunk) -> Result<(), Failure> {
+        self.settle_folder()?;
         match chunk.opening {
             Opening::Continue => {}
             Opening::Grow { capacity } => self.grow(capacity)?,
@@ -173,7 +178,9 @@ impl Writer {
         if !seal_all(bytes, self.progress.durable) {
             return Err(Failure::Broken("the writer's buffer held something else".to_owned()));
         }
-        self.file.write_all_at(bytes, self.tail.offset).map_err(broken("write"))?;
+        if let Err(error) = self.file.write_all_at(bytes, self.tail.offset) {
+            return Err(self.failed_write(error));
+        }
         let written = bytes.len() as u64;
         self.counters.records += chunk.last.get() - self.progress.written.get();
         self.counters.bytes += written;
@@ -185,6 +192,22 @@ impl Writer {
             self.shared.measures.dirty(now);
         }
         Ok(())
+    }
+
+    /// Where a file system that cannot reserve ran out of space, what the write left is taken back
+    /// and later appends try again. Left there, it could come to stand behind shorter records that
+    /// take its place, and be read as acknowledged.
+    fn failed_write(&self, error: io::Error) -> Failure {
+        if !is_no_space(&error) {
+            return broken("write")(error);
+        }
+        let why = error.to_string();
+        let taken_back = (|| {
+            self.file.set_len(self.tail.offset)?;
+            self.file.sync_data()?;
+            self.file.set_len(self.tail.capacity)
+        })();
+        taken_back.map_or_else(broken("take back a write"), |()| Failure::NoSpace(why))
     }
 
     fn rotate(&mut self, first: Lsn, capacity: u64) -> Result<(), Failure> {
@@ -202,7 +225,11 @@ impl Writer {
             create(fs, dir, &header, capacity)
         };
         self.file = made.map_err(|e| match e {
-            CreateError::NoSpace(_) => Failure::NoSpace,
+            CreateError::NoSpace(e) => Failure::NoSpace(e.to_string()),
+            CreateError::NotSynced(e) => {
+                self.folder_in_doubt = true;
+                Failure::NoSpace(e.to_string())
+            }
             CreateError::Broken(e) => broken("make a segment")(e),
         })?;
         self.tail = Tail::empty(first, capacity);
@@ -219,12 +246,24 @@ impl Writer {
         }
     }
 
+    /// Syncs the folder where that is due.
+    fn settle_folder(&mut self) -> Result<(), Failure> {
+        if self.folder_in_doubt {
+            match self.shared.env.fs.sync_dir(&self.shared.dir) {
+                Err(e) if is_no_descriptor(&e) => return Err(Failure::NoSpace(e.to_string())),
+                synced => synced.map_err(broken("sync the folder"))?,
+            }
+            self.folder_in_doubt = false;
+        }
+        Ok(())
+    }
+
     /// Fails where another `bytes` would take what checkpoints need.
     fn check_reserve(&self, bytes: u64) -> Result<(), Failure> {
         let shared = &self.shared;
         match shared.env.fs.space(&shared.dir) {
             Ok(space) if shared.options.leaves_reserve(space, bytes) => Ok(()),
-            Ok(_) => Err(Failure::NoSpace),
+            Ok(_) => Err(Failure::NoSpace("the disk's reserve is left alone".to_owned())),
             // Whether there is room shows when it is taken.
             Err(_) => Ok(()),
         }
@@ -238,7 +277,7 @@ impl Writer {
                 self.note_room();
                 Ok(())
             }
-            Err(e) if is_no_space(&e) => Err(Failure::NoSpace),
+            Err(e) if is_no_space(&e) => Err(Failure::NoSpace(e.to_string())),
             Err(e) => Err(broken("make a segment larger")(e)),
         }
     }
@@ -255,6 +294,10 @@ impl Writer {
         let clock = &self.shared.env.clock;
         let started = clock.monotonic();
         self.file.sync_data().map_err(broken("fsync"))?;
+        if !self.file.has_name().map_err(broken("look at the segment"))? {
+            // What is in it would be gone with the process.
+            return Err(Failure::Broken("somebody removed the segment in use".to_owned()));
+        }
         let took = clock.monotonic().saturating_sub(started);
         self.shared.measures.synced(took);
         self.counters.syncs += 1;
@@ -336,7 +379,10 @@ impl Writer {
 
     fn note_failure(&mut self, state: &mut State, failure: Failure) -> LogFailure {
         match failure {
-            Failure::NoSpace => {
+            Failure::NoSpace(why) => {
+                if state.full != Some(FullReason::Storage) {
+                    tracing::warn!(reason = %why, "the log has no room; it goes on trying");
+                }
                 self.counters.storage_full += 1;
                 state.full = Some(FullReason::Storage);
                 LogFailure::StorageFull

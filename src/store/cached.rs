@@ -27,7 +27,7 @@ impl Store {
         user: &UserId,
         what: String,
         tables: &[Table],
-        make: impl Future<Output = Result<String, E>>,
+        make: impl Future<Output = Result<Bytes, E>>,
     ) -> Result<Arc<Listing>, E> {
         let key = CacheKey { user: user.clone(), what };
         let now = self.shared.env.clock.monotonic();
@@ -53,7 +53,7 @@ impl Store {
             front.remember(key, &listing, read_at, now);
             return Ok(listing);
         }
-        let body = Bytes::from(make.await?);
+        let body = make.await?;
         let listing = Arc::new(Listing { etag: etag(&body), body });
         // As above.
         let keep = Keep { key: key.clone(), generations, listing: Arc::clone(&listing) };

@@ -17,7 +17,7 @@ use stateright::semantics::{ConsistencyTester, LinearizabilityTester};
 use self::client::{Call, Client, KEYS, Round, TABLES, USER, look};
 use self::record::{Answer, Content, Op, Record};
 use crate::support::Server;
-use crate::support::chance::{Chance, seed};
+use crate::support::chance::{Chance, rounds, seed};
 
 const ROUNDS: u64 = 8;
 const CLIENTS: usize = 6;
@@ -38,8 +38,7 @@ type Tester = LinearizabilityTester<usize, Record>;
 
 #[tokio::test]
 async fn answers_about_a_record_are_in_one_order_and_lists_are_whole_across_kills() {
-    let rounds = std::env::var("AUDIENCE_STORE_TEST_ROUNDS").ok();
-    let rounds = rounds.map_or(ROUNDS, |n| n.parse().expect("a number of rounds"));
+    let rounds = rounds(ROUNDS);
     let mut chance = Chance::new(seed());
     let folder = tempfile::tempdir().expect("folder");
     let data = folder.path().join("data");

@@ -22,6 +22,8 @@
 //! - `repair`: what becomes of damaged stores;
 //! - `scrub`: damage found in the background;
 //! - `verify`: the command, on sound, damaged and busy stores;
+//! - `faults`: what disks, systems and clients do to the real program: full, slow and failing disks,
+//!   permissions, damaged bytes, clocks, limits of the system, crowds;
 //! - `docs`: the documentation; `claims`: what the README says and no other module is about;
 //! - `cli`: the commands; `architecture`: who may use what in `src/`.
 
@@ -43,6 +45,7 @@ mod docs;
 mod endpoints;
 mod erasure;
 mod errors;
+mod faults;
 mod hostile;
 mod idempotency;
 mod isolation;

@@ -49,6 +49,12 @@ impl Admission {
         self.wanted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer).is_ok()
     }
 
+    /// Connections that may be open.
+    #[must_use]
+    pub fn most(&self) -> usize {
+        self.most
+    }
+
     /// Connections that are open.
     #[must_use]
     pub fn open(&self) -> usize {

@@ -31,6 +31,8 @@ pub struct Faults {
     pub write_fails_after: Option<u64>,
     /// No space for allocations.
     pub full: bool,
+    /// Allocations promise nothing, and writes find no space after this many bytes.
+    pub unreserved: Option<usize>,
     /// What is told of the disk's space, where not everything is free.
     pub space: Option<Space>,
     /// Syncs wait while this is set.
@@ -211,13 +213,16 @@ impl File for MemoryFile {
     fn write_all_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
         self.fs.with(|inner| count_down(&mut inner.faults.write_fails_after))?;
         let at = usize::try_from(offset).unwrap();
+        let room = self.fs.with(|inner| inner.faults.unreserved).unwrap_or(usize::MAX);
+        let all = buf.len() <= room;
+        let buf = &buf[..buf.len().min(room)];
         self.with(|inode| {
             if inode.live.len() < at + buf.len() {
                 inode.live.resize(at + buf.len(), 0);
             }
             inode.live[at..at + buf.len()].copy_from_slice(buf);
         });
-        Ok(())
+        if all { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
     }
 
     fn sync_data(&self) -> io::Result<()> {

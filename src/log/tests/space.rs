@@ -149,6 +149,53 @@ fn a_probe_for_space_loses_nothing() {
 }
 
 #[test]
+fn a_write_that_finds_no_space_is_taken_back_and_tried_again() {
+    for written in (0..=3 * 256).step_by(8) {
+        let mut bed = open(&MemoryFs::default(), LogOptions { segment_bytes: 4096, ..small() });
+        let key = platforms("u");
+        bed.put(&key, b"before");
+        for tag in 1..=3 {
+            bed.append(&key, tag, &quarter()).unwrap();
+        }
+        bed.fs.faults(|f| f.unreserved = Some(written));
+        bed.settle();
+        let answers = bed.answers();
+        if written == 3 * 256 {
+            assert!(answers.iter().all(|(_, how)| how.is_ok()), "{answers:?}");
+            continue;
+        }
+        let full = Err(LogFailure::StorageFull);
+        assert_eq!(answers, [(1, full), (2, full), (3, full)], "{written} bytes");
+        assert_eq!(bed.log.status().state, LogState::Full(FullReason::Storage));
+        bed.fs.faults(|f| f.unreserved = None);
+        // As large as the first of those that failed: a second one left behind it would be read.
+        assert_eq!(bed.put(&key, &quarter()), Lsn::new(2));
+        let bed = bed.reopen();
+        assert_eq!((bed.report.records, bed.report.torn.clone()), (2, None), "{written} bytes");
+    }
+}
+
+#[test]
+fn what_a_write_without_space_left_does_not_come_back_after_a_power_loss() {
+    for seed in 0..200 {
+        let mut bed = open(&MemoryFs::default(), LogOptions { segment_bytes: 4096, ..small() });
+        let key = platforms("u");
+        bed.put(&key, b"before");
+        for tag in 1..=3 {
+            bed.append(&key, tag, &quarter()).unwrap();
+        }
+        bed.fs.faults(|f| f.unreserved = Some(600));
+        bed.settle();
+        assert_eq!(bed.answers().len(), 3);
+        bed.fs.faults(|f| f.unreserved = None);
+        bed.put(&key, &quarter());
+        let options = LogOptions { segment_bytes: 4096, ..small() };
+        let bed = open(&bed.fs.crash(&mut super::memory_fs::Dice(seed)), options);
+        assert_eq!(bed.report.records, 2, "seed {seed}");
+    }
+}
+
+#[test]
 fn a_full_log_takes_appends_again_after_removal() {
     let options = LogOptions { max_log_bytes: 2048, ..small() };
     let mut bed = open(&MemoryFs::default(), options);

@@ -3,6 +3,7 @@
 //! absent, and a repeat with its key makes one of it.
 //!
 //! `writer` is a client that knows what it was told; here are the rounds and the comparison.
+//! `AUDIENCE_STORE_TEST_ROUNDS` sets how many kills there are (`just kills 500`).
 
 mod writer;
 
@@ -15,7 +16,7 @@ use futures_util::future::join_all;
 use tokio::sync::Notify;
 
 use self::writer::{Known, Writer};
-use crate::support::chance::{Chance, seed};
+use crate::support::chance::{Chance, rounds, seed};
 use crate::support::files::paths;
 use crate::support::rows::stored_once;
 use crate::support::{Server, pages};
@@ -24,8 +25,9 @@ const ROUNDS: u64 = 24;
 const WRITERS: usize = 64;
 const USERS: usize = 8;
 const TABLES: [&str; 3] = ["audiences", "distributions", "platforms"];
-/// Small segments, so that the log rotates and lets go of segments meanwhile.
-const SEGMENTS: [&str; 2] = ["--log-segment-bytes", "1MiB"];
+/// Small segments, so that the log rotates and lets go of segments meanwhile. However long the
+/// machine stands still, only a kill leaves a request without its answer.
+const SEGMENTS: [&str; 2] = ["--log-segment-bytes=1MiB", "--request-timeout=10m"];
 
 /// Counts acknowledgements and says when there were enough.
 pub struct Count {
@@ -44,13 +46,13 @@ impl Count {
 
 #[tokio::test]
 async fn what_was_acknowledged_survives_kill_9_under_64_writers() {
-    let mut chance = Chance::new(seed());
+    let (mut chance, kills) = (Chance::new(seed()), rounds(ROUNDS));
     let folder = tempfile::tempdir().expect("folder");
     let data = folder.path().join("data");
     // Users are shared, records are not: each writer knows its own ones' versions.
     let make = |n: usize| Writer::new(n, format!("user/{}", n % USERS), chance.fork());
     let mut writers: Vec<Writer> = (0..WRITERS).map(make).collect();
-    for round in 0..ROUNDS {
+    for round in 0..kills {
         let mut server = start(&data, round).await;
         join_all(writers.iter_mut().map(|w| w.resolve(&server))).await;
         compare(&server, &mut writers).await;
@@ -73,7 +75,7 @@ async fn what_was_acknowledged_survives_kill_9_under_64_writers() {
             assert!(file.ends_with(".parquet") && !file.starts_with('.'), "litter: {name}");
         }
     }
-    let mut server = start(&data, ROUNDS).await;
+    let mut server = start(&data, kills).await;
     join_all(writers.iter_mut().map(|w| w.resolve(&server))).await;
     let listed = compare(&server, &mut writers).await;
     server.checkpoint().await;
@@ -84,6 +86,11 @@ async fn what_was_acknowledged_survives_kill_9_under_64_writers() {
     assert_eq!(in_files, listed, "the files hold what the lists show");
     let deleted = writers.iter().flat_map(|w| &w.records).filter(|r| r.known.is_none()).count();
     let updated = listed.values().filter(|version| **version > 1).count();
+    let acknowledged: u64 = writers.iter().map(|w| w.acknowledged).sum();
+    println!(
+        "{kills} kills, {acknowledged} acknowledged changes, {deleted} records deleted, {} left",
+        listed.len()
+    );
     assert!(deleted > 20 && updated > 100, "{deleted} deleted, {updated} updated");
     server.stop().await;
 }

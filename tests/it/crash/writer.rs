@@ -9,6 +9,9 @@ use super::{Count, TABLES};
 use crate::support::chance::Chance;
 use crate::support::{Reply, Server, audience, record_of};
 
+/// Records a writer keeps: with more it deletes, so that many rounds do not take ever longer.
+const MOST_ALIVE: usize = 40;
+
 /// A state of a record.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Known {
@@ -67,6 +70,8 @@ pub struct Writer {
     pub user: String,
     /// What it made.
     pub records: Vec<Record>,
+    /// How many changes were acknowledged.
+    pub acknowledged: u64,
     chance: Chance,
     revision: u64,
     /// The request that was under way when the server died.
@@ -81,7 +86,17 @@ impl Writer {
     /// A client that has made nothing.
     pub fn new(number: usize, user: String, chance: Chance) -> Self {
         let (records, perhaps) = (Vec::new(), Vec::new());
-        Self { number, user, records, chance, revision: 0, pending: None, perhaps, keyed: None }
+        Self {
+            number,
+            user,
+            records,
+            acknowledged: 0,
+            chance,
+            revision: 0,
+            pending: None,
+            perhaps,
+            keyed: None,
+        }
     }
 
     /// Writes until the server does not answer any more.
@@ -92,7 +107,7 @@ impl Writer {
                 self.pending = Some(request);
                 return;
             };
-            self.acknowledged(request, reply);
+            self.note(request, reply);
             count.acknowledged();
         }
     }
@@ -102,7 +117,11 @@ impl Writer {
         let revision = self.number as u64 * 1_000_000 + self.revision;
         let alive: Vec<usize> =
             (0..self.records.len()).filter(|&i| self.records[i].known.is_some()).collect();
-        let kind = if alive.is_empty() { 0 } else { self.chance.of(0..10) };
+        let kind = match alive.len() {
+            0 => 0,
+            MOST_ALIVE.. => self.chance.of(4..10),
+            _ => self.chance.of(0..10),
+        };
         let mut body = json!({ "user_id": self.user, "revision": revision });
         body["filler"] = filler(revision).into();
         let target = |chance: &mut Chance| {
@@ -162,7 +181,8 @@ impl Writer {
         server.try_send(request.method.clone(), &request.path, &headers, body).await.ok()
     }
 
-    fn acknowledged(&mut self, request: Request, reply: Reply) {
+    fn note(&mut self, request: Request, reply: Reply) {
+        self.acknowledged += 1;
         let creates = request.target.is_none();
         let wanted = if creates { 201 } else { 200 };
         let (method, path, key) = (&request.method, &request.path, &request.key);
@@ -202,7 +222,7 @@ impl Writer {
         let Some(request) = self.pending.take() else { return };
         if request.key.is_some() {
             let reply = self.send(server, &request).await.expect("an answer");
-            return self.acknowledged(request, reply);
+            return self.note(request, reply);
         }
         let Some(target) = request.target else {
             return self.perhaps.push(request);

@@ -13,6 +13,12 @@ pub fn seed() -> u64 {
     seed
 }
 
+/// How many rounds a test does: those asked for by `AUDIENCE_STORE_TEST_ROUNDS`, else `usual`.
+pub fn rounds(usual: u64) -> u64 {
+    let asked = std::env::var("AUDIENCE_STORE_TEST_ROUNDS").ok();
+    asked.map_or(usual, |n| n.parse().expect("AUDIENCE_STORE_TEST_ROUNDS is a number"))
+}
+
 /// Numbers made from a seed (splitmix64).
 pub struct Chance(u64);
 

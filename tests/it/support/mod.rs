@@ -6,6 +6,7 @@ pub mod chance;
 pub mod faketime;
 pub mod files;
 pub mod identity;
+pub mod launch;
 pub mod python;
 mod raw;
 pub mod rows;
@@ -27,7 +28,7 @@ use tempfile::TempDir;
 pub use raw::encoded;
 
 /// How long anything a test waits for may take before the test fails.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A running server over a data folder.
 pub struct Server {
@@ -121,13 +122,24 @@ impl Server {
         args: &[&str],
         environment: &[(&str, &str)],
     ) -> Result<Self, String> {
+        Self::launched(data, args, |mut command| {
+            command.envs(environment.iter().copied());
+            command
+        })
+    }
+
+    /// The same, started by what `dress` makes of the command.
+    pub fn launched(
+        data: &Path,
+        args: &[&str],
+        dress: impl FnOnce(Command) -> Command,
+    ) -> Result<Self, String> {
         let mut all = vec!["serve", "--data", data.to_str().expect("path")];
         if !args.contains(&"--listen") {
             all.extend(["--listen", "127.0.0.1:0"]);
         }
         all.extend(args);
-        let mut command = program(&all);
-        command.envs(environment.iter().copied());
+        let mut command = dress(program(&all));
         let mut child =
             command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("program");
         let said = Arc::new(Mutex::new(String::new()));
