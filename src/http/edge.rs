@@ -101,9 +101,8 @@ async fn pass(
         None => with_reason(next.call(req).await?.map_into_boxed_body()),
     };
     drop(working);
-    let kept = res.request().version() != Version::HTTP_2;
-    // What follows an ambiguous request may be the rest of it, or another.
-    if is_ambiguous(res.request()) || (kept && state.bounds.admission.gives_way()) {
+    if is_ambiguous(res.request()) {
+        // What follows may be the rest of this request, or another.
         res.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }
     let standing = res.request().extensions().get::<Standing>().copied();

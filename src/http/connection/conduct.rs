@@ -12,15 +12,13 @@ use std::time::Duration;
 pub struct Admission {
     open: AtomicUsize,
     most: usize,
-    /// Places asked for in vain, for each of which a connection is to end after its next answer.
-    wanted: AtomicUsize,
 }
 
 impl Admission {
     /// Room for `most` connections.
     #[must_use]
     pub fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { open: AtomicUsize::new(0), most, wanted: AtomicUsize::new(0) })
+        Arc::new(Self { open: AtomicUsize::new(0), most })
     }
 
     /// A place for one more connection, kept until the ticket is dropped.
@@ -29,24 +27,7 @@ impl Admission {
         // Made first, so that it is given back where there is no room.
         let place = Ticket(Arc::clone(self));
         let before = self.open.fetch_add(1, Ordering::AcqRel);
-        if before < self.most {
-            return Some(place);
-        }
-        let more = |wanted: usize| (wanted < self.most).then_some(wanted + 1);
-        // An error says that as many are wanted as there are.
-        let _ = self.wanted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
-        None
-    }
-
-    /// Whether a connection is to end after the answer that it gets now, for somebody who found no
-    /// place: whoever keeps an idle connection would otherwise keep others out.
-    #[must_use]
-    pub fn gives_way(&self) -> bool {
-        if self.wanted.load(Ordering::Relaxed) == 0 {
-            return false;
-        }
-        let fewer = |wanted: usize| wanted.checked_sub(1);
-        self.wanted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer).is_ok()
+        (before < self.most).then_some(place)
     }
 
     /// Connections that may be open.
@@ -166,7 +147,6 @@ mod tests {
         let (one, two) = (admission.enter().expect("room"), admission.enter().expect("room"));
         assert!(admission.enter().is_none());
         assert_eq!(admission.open(), 2, "who was refused takes no place");
-        assert!(admission.gives_way() && !admission.gives_way(), "one for each who was refused");
         drop(one);
         let three = admission.enter().expect("room again");
         drop((two, three));

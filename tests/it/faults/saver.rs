@@ -80,13 +80,19 @@ impl Saver {
 
     /// Saves until a record is refused: the code.
     pub async fn until_refused(&mut self, server: &Server) -> String {
-        for _ in 0..100_000 {
+        self.refused_within(server, 100_000).await.expect("nothing was refused")
+    }
+
+    /// Saves at most so many records, until one is refused: the code.
+    pub async fn refused_within(&mut self, server: &Server, count: usize) -> Option<String> {
+        for _ in 0..count {
             // After a refusal a partition is built anew, which takes a moment.
-            if let Some(code) = self.save(server).await.filter(|c| c != "PARTITION_RESTARTING") {
-                return code;
+            let refused = self.save(server).await.filter(|c| c != "PARTITION_RESTARTING");
+            if refused.is_some() {
+                return refused;
             }
         }
-        panic!("nothing was refused");
+        None
     }
 
     /// Compares what the server shows with what it said: lists, and reads of single records.
