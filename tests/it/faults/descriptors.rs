@@ -68,8 +68,14 @@ fn next_descriptor(pid: u32) -> u64 {
 async fn without_any_descriptor_saves_are_refused_only_where_one_is_needed_and_resume() {
     let folder = tempfile::tempdir().expect("folder");
     let data = folder.path().join("data");
-    let args =
-        [ARGS[0], "--checkpoint-interval=1h", "--scrub-rate=0", "--usage-interval=1d", PATIENT];
+    let args = [
+        ARGS[0],
+        "--checkpoint-interval=1h",
+        "--checkpoint-bytes=256MiB",
+        "--scrub-rate=0",
+        "--usage-interval=1d",
+        PATIENT,
+    ];
     let mut server = Server::over(&data, &args).await;
     let pid = Pid::from_raw(i32::try_from(server.pid()).expect("pid"));
     let mut saver = Saver::new("u", RECORD);
@@ -84,7 +90,7 @@ async fn without_any_descriptor_saves_are_refused_only_where_one_is_needed_and_r
             let current = Some(next_descriptor(server.pid()));
             let none = Rlimit { current, maximum: usual.maximum };
             prlimit(pid, Resource::Nofile, none).expect("limit");
-            refused = saver.refused_within(&server, 500).await;
+            refused = saver.refused_within(&server, 60).await;
         }
         assert_eq!(refused.as_deref(), Some("STORAGE_FULL"));
         assert!(server.said().contains("Too many open files"), "{}", server.said());
