@@ -1,11 +1,9 @@
 //! Lists of records.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::web::{Bytes, Data, Path, ReqData};
 use actix_web::{HttpRequest, HttpResponse};
-use tokio::sync::Semaphore;
 
 use super::answer::listing;
 use super::error::ApiError;
@@ -13,7 +11,7 @@ use super::guard::Caller;
 use super::params::Params;
 use super::records::{in_time, reader_of, record_id};
 use super::room::{Room, Share};
-use super::state::AppState;
+use super::state::{AppState, Bounds};
 use crate::auth::{Scope, Scopes};
 use crate::domain::{ListIdentity, Table, UserId};
 use crate::store::{Front, ListRequest, Store, StoreError};
@@ -38,15 +36,7 @@ pub async fn list(
         let make = async {
             let (request, identity) = params.list(&user, table)?;
             let fields = params.fields()?;
-            page(
-                store,
-                (&state.bounds.pages, &state.bounds.turns),
-                &user,
-                table,
-                (request, identity),
-                fields,
-            )
-            .await
+            page(store, &state.bounds, &user, table, (request, identity), fields).await
         };
         let found = store.cached(&front, &user, what, &[table], make).await?;
         listing(&req, &found)
@@ -91,15 +81,7 @@ pub async fn of_audience(
                 let audience = store.get(&user, Table::Audiences, &audience).await;
                 audience.map_err(|e| ApiError::of(e, Table::Audiences.spec().title))?;
             }
-            page(
-                store,
-                (&state.bounds.pages, &state.bounds.turns),
-                &user,
-                table,
-                (request, identity),
-                fields,
-            )
-            .await
+            page(store, &state.bounds, &user, table, (request, identity), fields).await
         };
         let tables = [table, Table::Audiences];
         let found = store.cached(&front, &user, what, &tables, make).await?;
@@ -111,7 +93,7 @@ pub async fn of_audience(
 /// A page as it is sent, which takes its place in `pages` until the last copy of it is dropped.
 async fn page(
     store: &Store,
-    (pages, turns): (&Arc<Room>, &Semaphore),
+    Bounds { pages, turns, .. }: &Bounds,
     user: &UserId,
     table: Table,
     (request, identity): (ListRequest, ListIdentity),

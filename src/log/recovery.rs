@@ -155,7 +155,7 @@ impl LastSegment {
         let made = (|| -> io::Result<Arc<dyn File>> {
             let file = env.fs.open(&dir.join(&name), OpenMode::Write)?;
             if let Some(fault) = &self.scan.fault {
-                erase_range(file.as_ref(), self.scan.end, fault.dirty_end)?;
+                erase_range(file.as_ref(), self.scan.end as u64, fault.dirty_end as u64)?;
             }
             rewrite(file.as_ref(), segment, self.unproven(segment), self.scan.end)?;
             file.sync_data()?;

@@ -12,6 +12,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 
+use super::folder::erase_range;
 use super::shared::{Shared, lock};
 use crate::env::{Bell, File, OpenMode, Turn, Worker};
 
@@ -135,11 +136,10 @@ impl Maker {
             Some(file) => Arc::clone(file),
             None => self.begin(size)?,
         };
-        let bytes = piece(size).min(size - self.done);
-        let zeros = vec![0; usize::try_from(bytes).unwrap_or_default()];
-        file.write_all_at(&zeros, self.done)?;
+        let end = size.min(self.done + piece(size));
+        erase_range(file.as_ref(), self.done, end)?;
         file.sync_data()?;
-        self.done += bytes;
+        self.done = end;
         if self.done == size {
             (self.file, self.done) = (None, 0);
             lock(&self.shared.spare.state).ready = Some(file);

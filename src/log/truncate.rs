@@ -223,6 +223,6 @@ fn free_name(env: &Env, dir: &Path, first: Lsn, last: Lsn) -> Result<String, Log
 
 fn cut_tail(env: &Env, dir: &Path, boundary: &Found) -> io::Result<()> {
     let file = env.fs.open(&dir.join(boundary.file.name()), OpenMode::Write)?;
-    erase_range(file.as_ref(), boundary.end_kept(), boundary.dirty_end)?;
+    erase_range(file.as_ref(), boundary.end_kept() as u64, boundary.dirty_end as u64)?;
     file.sync_data()
 }
