@@ -39,6 +39,15 @@ pub enum JsonTextError {
 /// [`JsonTextError`]; `out` then holds a part of the text.
 pub fn compact(text: &str, out: &mut String) -> Result<(), JsonTextError> {
     let bytes = text.as_bytes();
+    if is_surely_compact(bytes) {
+        out.push_str(text);
+        return Ok(());
+    }
+    compact_token_by_token(text, out)
+}
+
+fn compact_token_by_token(text: &str, out: &mut String) -> Result<(), JsonTextError> {
+    let bytes = text.as_bytes();
     let mut depth = 0_usize;
     let mut nodes = 1_usize;
     let mut start = 0;
@@ -71,6 +80,32 @@ pub fn compact(text: &str, out: &mut String) -> Result<(), JsonTextError> {
     }
     out.push_str(text.get(start..).ok_or(JsonTextError::Malformed)?);
     Ok(())
+}
+
+/// Whether [`compact`] surely has nothing to take out of a well-formed text and nothing to refuse,
+/// as in most of what clients send. Bytes are looked at without regard to what is inside strings:
+/// where that leaves a doubt, the answer is no.
+fn is_surely_compact(bytes: &[u8]) -> bool {
+    // Line breaks and tabs stand only between tokens.
+    if bytes.len() >= MAX_JSON_NODES || bytes.iter().fold(u8::MAX, |least, b| least.min(*b)) < b' '
+    {
+        return false;
+    }
+    if memchr::memchr(b'\\', bytes).is_some() {
+        return false;
+    }
+    // Few enough bytes for a count in one of them, which the compiler does for many at once.
+    let opening = |part: &[u8]| {
+        part.iter().fold(0_u8, |sum, b| sum + u8::from(*b == b'{') + u8::from(*b == b'['))
+    };
+    let open: usize = bytes.chunks(128).map(|part| usize::from(opening(part))).sum();
+    // Of two tokens side by side, one is a bracket, a comma or a colon.
+    let apart = |byte: Option<&u8>| matches!(byte, Some(b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9'));
+    open <= MAX_JSON_DEPTH
+        && memchr::memchr_iter(b' ', bytes).all(|at| {
+            apart(at.checked_sub(1).and_then(|before| bytes.get(before)))
+                && apart(bytes.get(at + 1))
+        })
 }
 
 /// Index after the closing quote of the string whose first character is at `at`.
@@ -110,12 +145,23 @@ fn hex4(bytes: &[u8], at: usize) -> Result<u32, JsonTextError> {
 
 /// Appends `text` as a JSON string, quotes included.
 pub fn push_string(text: &str, out: &mut String) {
+    push_strings(&[text], out);
+}
+
+/// Appends `parts`, one after another, as one JSON string, quotes included.
+pub fn push_strings(parts: &[&str], out: &mut String) {
     out.push('"');
+    for part in parts {
+        push_escaped(part, out);
+    }
+    out.push('"');
+}
+
+fn push_escaped(text: &str, out: &mut String) {
     // Without a branch for each byte, the compiler looks at many at once.
     let plain = |byte: u8| byte >= 0x20 && byte != b'"' && byte != b'\\';
     if text.bytes().fold(true, |all, byte| all & plain(byte)) {
         out.push_str(text);
-        out.push('"');
         return;
     }
     let mut start = 0;
@@ -141,7 +187,6 @@ pub fn push_string(text: &str, out: &mut String) {
         start = at + 1;
     }
     out.push_str(text.get(start..).unwrap_or_default());
-    out.push('"');
 }
 
 #[cfg(test)]
@@ -192,6 +237,25 @@ mod tests {
             let value = Value::Array(keys.into_iter().map(|k| serde_json::json!({k.clone(): [k, 1, null]})).collect());
             let pretty = serde_json::to_string_pretty(&value).expect("json");
             prop_assert_eq!(compacted(&pretty).expect("compact"), serde_json::to_string(&value).expect("json"));
+        }
+
+        #[test]
+        fn the_short_cut_makes_no_difference(
+            words in proptest::collection::vec("[a-z0-9 ,:\\[\\]{}\"\\\\é]{0,9}", 0..8),
+            deep in 0_usize..70,
+        ) {
+            let words: Vec<Value> = words.into_iter().map(|w| serde_json::json!({w.clone(): [w, true, 1.5]})).collect();
+            let value = Value::Array(words);
+            let pretty = serde_json::to_string_pretty(&value).expect("json");
+            let tight = serde_json::to_string(&value).expect("json");
+            let nested = format!("{}{tight}{}", "[".repeat(deep), "]".repeat(deep));
+            let lines: Vec<&str> = pretty.lines().map(str::trim).collect();
+            // Tabs and line breaks, runs of spaces, single spaces, none.
+            for text in [&pretty, &pretty.replace('\n', ""), &lines.join(" "), &lines.concat(), &nested] {
+                let mut slowly = String::new();
+                let expected = compact_token_by_token(text, &mut slowly).map(|()| slowly);
+                prop_assert_eq!(compacted(text), expected);
+            }
         }
     }
 }

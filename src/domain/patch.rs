@@ -87,13 +87,15 @@ impl Patch {
     /// [`InputErrorKind::Missing`] with the first missing field.
     pub fn check_create(&self) -> Result<(), InputError> {
         for (index, column) in self.table.spec().columns.iter().enumerate() {
-            let required = column.required && column.kind != Kind::UserId;
+            if !column.required || column.kind == Kind::UserId {
+                continue;
+            }
             let blank = match self.values.cell(index) {
                 Cell::Null => true,
                 Cell::Text(text) => text.trim().is_empty(),
                 _ => false,
             };
-            if required && blank {
+            if blank {
                 return Err(InputError::missing(column.name));
             }
         }

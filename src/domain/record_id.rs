@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use thiserror::Error;
+use uuid::fmt::Simple;
 use uuid::{Builder, Uuid};
 
 use super::{Micros, Month, Table};
@@ -39,7 +40,12 @@ impl RecordId {
     pub fn made(table: Table, created_at: Micros, random: [u8; 10]) -> Self {
         let millis = u64::try_from(created_at.get().div_euclid(1000)).unwrap_or(0);
         let uuid = Builder::from_unix_timestamp_millis(millis, &random).into_uuid();
-        Self(format!("{}{}", table.spec().id_prefix, uuid.simple()).into())
+        let mut digits = [0; Simple::LENGTH];
+        let prefix = table.spec().id_prefix;
+        let mut id = String::with_capacity(prefix.len() + digits.len());
+        id.push_str(prefix);
+        id.push_str(uuid.simple().encode_lower(&mut digits));
+        Self(id.into())
     }
 
     /// The id as text.

@@ -9,7 +9,7 @@ use super::conditional::{has_it, version_tag};
 use super::error::ApiError;
 use super::slices::sliced;
 use crate::domain::Table;
-use crate::domain::json_text::push_string;
+use crate::domain::json_text::{push_string, push_strings};
 use crate::store::{Listing, Remembered, Written};
 
 /// Says that an answer is one that was given before.
@@ -71,17 +71,11 @@ pub fn written(table: Table, did: Did, written: &Written) -> Remembered {
     let spec = table.spec();
     let mut body = String::with_capacity(160);
     body.push_str("{\"success\":true");
-    let message = match did {
-        Did::Save => format!("{} saved successfully", spec.title),
-        Did::Update => format!("{} updated successfully", spec.title),
-        Did::Status => {
-            format!(
-                "{} status updated to {}",
-                spec.title,
-                written.status.as_deref().unwrap_or_default()
-            )
-        }
-        Did::Delete => format!("{} deleted", spec.title),
+    let (message, status) = match did {
+        Did::Save => (" saved successfully", None),
+        Did::Update => (" updated successfully", None),
+        Did::Status => (" status updated to ", written.status.as_deref()),
+        Did::Delete => (" deleted", None),
     };
     if did != Did::Delete {
         body.push_str(",\"");
@@ -90,7 +84,7 @@ pub fn written(table: Table, did: Did, written: &Written) -> Remembered {
         push_string(written.id.as_str(), &mut body);
     }
     body.push_str(",\"message\":");
-    push_string(&message, &mut body);
+    push_strings(&[spec.title, message, status.unwrap_or_default()], &mut body);
     if did != Did::Delete {
         body.push_str(",\"version\":");
         body.push_str(itoa::Buffer::new().format(written.version));

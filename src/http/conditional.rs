@@ -43,7 +43,11 @@ fn tags(req: &HttpRequest, name: &HeaderName) -> Result<Option<Vec<String>>, Api
 /// A record's tag.
 #[must_use]
 pub fn version_tag(version: i64) -> String {
-    format!("\"{version}\"")
+    let mut tag = String::with_capacity(24);
+    tag.push('"');
+    tag.push_str(itoa::Buffer::new().format(version));
+    tag.push('"');
+    tag
 }
 
 #[cfg(test)]

@@ -8,16 +8,23 @@ use actix_web::http::header::{
     STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 
-/// Names and values, where the answer has none of its own.
-const ALWAYS: [(HeaderName, &str); 7] = [
-    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
-    (X_FRAME_OPTIONS, "DENY"),
-    (REFERRER_POLICY, "no-referrer"),
-    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
-    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
-    (CACHE_CONTROL, "no-store"),
+/// Names and values, where the answer has none of its own: made when the program is compiled.
+const ALWAYS: [(HeaderName, HeaderValue); 7] = [
+    (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (
+        CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
+    ),
+    (X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("same-origin")),
+    (CROSS_ORIGIN_OPENER_POLICY, HeaderValue::from_static("same-origin")),
+    (CACHE_CONTROL, HeaderValue::from_static("no-store")),
 ];
+const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
+    HeaderName::from_static("cross-origin-resource-policy");
+const CROSS_ORIGIN_OPENER_POLICY: HeaderName =
+    HeaderName::from_static("cross-origin-opener-policy");
 
 /// What the documentation page and its files need: themselves, styles that its script sets, and
 /// images in `data:` addresses.
@@ -26,17 +33,17 @@ pub const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 
     form-action 'none'; frame-ancestors 'none'";
 
 /// A year; not for subdomains, which this server knows nothing of.
-const TRANSPORT: &str = "max-age=31536000";
+const TRANSPORT: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 /// Adds the headers that an answer lacks. `tls` says that it goes over TLS.
 pub fn secure(headers: &mut HeaderMap, tls: bool) {
     for (name, value) in ALWAYS {
         if !headers.contains_key(&name) {
-            headers.insert(name, HeaderValue::from_static(value));
+            headers.insert(name, value);
         }
     }
     if tls {
-        headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(TRANSPORT));
+        headers.insert(STRICT_TRANSPORT_SECURITY, TRANSPORT);
     }
 }
 
@@ -46,7 +53,8 @@ pub fn as_lines(tls: bool, out: &mut String) {
     for (name, value) in ALWAYS.into_iter().chain(transport) {
         out.push_str(name.as_str());
         out.push_str(": ");
-        out.push_str(value);
+        // Each is ASCII.
+        out.push_str(value.to_str().unwrap_or_default());
         out.push_str("\r\n");
     }
 }

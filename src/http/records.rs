@@ -31,8 +31,9 @@ pub async fn create(
     let store = state.store()?;
     let parsed = Body::parse(&bytes, &state.bounds.input)?;
     let user = user_of(&caller, Scope::write(table), &req, Some(&parsed))?;
-    let patch = parsed.patch(table)?;
+    let patch = Box::new(parsed.patch(table)?);
     patch.check_create()?;
+    drop(parsed);
     let precondition = if_match(&req)?;
     let key = idempotent::key(&req, &bytes)?;
     let work = |remember| store.save(&user, patch, precondition, remember);
@@ -84,8 +85,9 @@ async fn modify(
     let user = user_of(&caller, Scope::write(table), &req, Some(&sent))?;
     let id = record_id(table, &path)?;
     let fields = sent.patch(table)?;
-    let change = if did == Did::Status { fields.into_status()? } else { fields };
+    let change = Box::new(if did == Did::Status { fields.into_status()? } else { fields });
     change.check_update(&id)?;
+    drop(sent);
     let precondition = if_match(&req)?;
     let key = idempotent::key(&req, &bytes)?;
     let names_status = did == Did::Status;
@@ -207,15 +209,16 @@ pub fn record_id(table: Table, path: &str) -> Result<RecordId, ApiError> {
     RecordId::checked(path).map_err(|_| ApiError::not_found(table.spec().title))
 }
 
-/// Runs a request within the server's time bound.
+/// Runs a request within the server's time bound. It is put on the heap at once: handed on by
+/// value, it would be copied from each future into the next, and have room in all of them.
 ///
 /// # Errors
 /// Its own, or 503 `TIMEOUT`.
-pub async fn in_time<T>(
+pub fn in_time<T>(
     state: &AppState,
     work: impl Future<Output = Result<T, ApiError>>,
-) -> Result<T, ApiError> {
-    within(state.timeout, work).await
+) -> impl Future<Output = Result<T, ApiError>> {
+    within(state.timeout, Box::pin(work))
 }
 
 async fn within<T>(

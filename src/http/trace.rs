@@ -9,6 +9,8 @@ use std::cell::Cell;
 use std::fmt;
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use uuid::Uuid;
+use uuid::fmt::Simple;
 
 /// A request's own name.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -47,9 +49,11 @@ impl Ids {
         if let Some(given) = headers.get(REQUEST_ID).filter(|id| is_request_id(id.as_bytes())) {
             return given.clone();
         }
-        let made = format!("{:016x}{:016x}", self.prefix, self.count());
+        let mut digits = [0; Simple::LENGTH];
+        let made = Uuid::from_u64_pair(self.prefix, self.count()).simple();
         // Hexadecimal digits are a header's value.
-        HeaderValue::from_str(&made).unwrap_or(HeaderValue::from_static("none"))
+        HeaderValue::from_str(made.encode_lower(&mut digits))
+            .unwrap_or(HeaderValue::from_static("none"))
     }
 
     /// The request's span, where its caller has one.

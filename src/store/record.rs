@@ -20,10 +20,11 @@ impl Store {
     pub async fn save(
         &self,
         user: &UserId,
-        mut patch: Patch,
+        patch: impl Into<Box<Patch>>,
         precondition: Precondition,
         remember: Option<Remember>,
     ) -> Result<Written, StoreError> {
+        let mut patch = patch.into();
         let _measured = self.measured(user).await?;
         let table = patch.table();
         let created_at = patch.created_at.unwrap_or_else(|| self.shared.env.clock.now());
@@ -32,8 +33,7 @@ impl Store {
         let mode = if brought.is_some() { SaveMode::Upsert } else { SaveMode::Insert };
         let id = brought.clone().unwrap_or_else(|| self.make_id(table, created_at));
         self.seal(user, &id, &mut patch).await?;
-        let change =
-            Change::Save { id, created_at, patch: Box::new(patch), mode, names_status: false };
+        let change = Change::Save { id, created_at, patch, mode, names_status: false };
         let monthly = table.spec().partitioning == Partitioning::Monthly;
         if !(monthly && brought.is_some()) {
             let make =
@@ -66,18 +66,19 @@ impl Store {
         &self,
         user: &UserId,
         id: &RecordId,
-        mut patch: Patch,
+        patch: impl Into<Box<Patch>>,
         precondition: Precondition,
         names_status: bool,
         remember: Option<Remember>,
     ) -> Result<Written, StoreError> {
+        let mut patch = patch.into();
         let _measured = self.measured(user).await?;
         let table = patch.table();
         self.seal(user, id, &mut patch).await?;
         let change = Change::Save {
             id: id.clone(),
             created_at: Micros::default(),
-            patch: Box::new(patch),
+            patch,
             mode: SaveMode::Update,
             names_status,
         };
