@@ -15,6 +15,7 @@ use audience_store::store::{
 
 use crate::dice::Dice;
 use crate::disk::Disk;
+use crate::durable;
 use crate::model::{Content, Key, Keyed, Model, Seen, text_column};
 use crate::trace::Trace;
 
@@ -202,6 +203,7 @@ impl Client {
                 }
                 model.acknowledged += 1;
                 model.inserted(&text, Some(written.id.as_str()));
+                durable::check(&self.disk, &model, self.users)?;
             }
             Err(StoreError::LogFailed) => {}
             Err(error) if is_bug(&error) => return Err(format!("insert: {error:?}")),
@@ -234,6 +236,7 @@ impl Client {
                 }
                 model.acknowledged += 1;
                 model.set(key, content.clone());
+                durable::check(&self.disk, &model, self.users)?;
                 Ok(Some(written))
             }
             (Ok(written), Err(_)) => Err(says(&written)),
@@ -463,7 +466,10 @@ impl Client {
         let result = self.store.erase(&self::user(user), &Actor::command()).await;
         self.trace.event(u64::from(result.is_ok()), &format!("erase {user}"));
         match result {
-            Ok(_) => self.model.borrow_mut().erased(user, true),
+            Ok(_) => {
+                self.model.borrow_mut().erased(user, true);
+                durable::check(&self.disk, &self.model.borrow(), self.users)?;
+            }
             Err(error) if is_bug(&error) => return Err(format!("erase: {error:?}")),
             // What became of it is seen after the next start.
             Err(_) => {}

@@ -247,8 +247,8 @@ impl Machine {
         done
     }
 
-    /// Runs until `work` is done, or the machine stops.
-    pub fn run(&self, work: impl Future<Output = ()> + 'static) -> End {
+    /// Runs until `work` is done, or the machine stops. `look` is called between steps.
+    pub fn run(&self, work: impl Future<Output = ()> + 'static, look: &dyn Fn()) -> End {
         let done = Arc::new((Mutex::new(false), Notify::new()));
         let told = Arc::clone(&done);
         let (task, deadline) = self.system.block_on(async move {
@@ -277,6 +277,7 @@ impl Machine {
             let _entered = self.system.runtime().tokio_runtime().enter();
             if self.steps.earliest().is_some_and(|due| due <= Instant::now()) {
                 self.steps.step();
+                look();
             }
         }
     }

@@ -6,6 +6,7 @@
 mod client;
 mod dice;
 mod disk;
+mod durable;
 mod machine;
 mod model;
 mod names;

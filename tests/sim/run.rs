@@ -11,7 +11,7 @@ use audience_store::app;
 use audience_store::audit::{Audit, Bounds};
 use audience_store::cli::{StoreSettings, SyncMode};
 use audience_store::crypto::KeySettings;
-use audience_store::domain::{Micros, Table};
+use audience_store::domain::{Micros, Row, Table};
 use audience_store::parquet::{Fetched, FileView, decode_group};
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -19,6 +19,7 @@ use futures_util::future::join_all;
 use crate::client::Client;
 use crate::dice::{Dice, own_this_thread};
 use crate::disk::{Disk, Faults, Stop};
+use crate::durable;
 use crate::machine::{End, Machine};
 use crate::model::Model;
 use crate::plan::Plan;
@@ -26,7 +27,7 @@ use crate::trace::{Trace, digest};
 
 /// How often a read that must work is tried.
 const ATTEMPTS: usize = 60;
-const DATA: &str = "data";
+pub const DATA: &str = "data";
 /// Just before a month ends.
 const BEGIN: &str = "2025-03-31T23:58:00Z";
 
@@ -192,7 +193,8 @@ impl Run {
             // The other end waits for it.
             let _ = made.send(store);
         };
-        match machine.run(begin) {
+        let removals = || self.check_removals();
+        match machine.run(begin, &removals) {
             End::Done => {}
             other => return Ok(other),
         }
@@ -223,11 +225,22 @@ impl Run {
                 }
             }
         };
-        let end = machine.run(work);
+        let end = machine.run(work, &removals);
         drop(opened);
         match wrong.borrow().clone() {
             Some(wrong) => Err(wrong),
             None => Ok(end),
+        }
+    }
+}
+
+impl Run {
+    /// Where a file was removed, everything is still on the disk.
+    fn check_removals(&self) {
+        if self.disk.has_removed()
+            && let Err(error) = durable::check(&self.disk, &self.model.borrow(), self.plan.users)
+        {
+            self.wrong.borrow_mut().get_or_insert(format!("after a removal: {error}"));
         }
     }
 }
@@ -262,8 +275,11 @@ async fn settle(client: &Client) -> Result<(), String> {
     external(client)
 }
 
-/// The rows of a file that a reader of the tree sees.
-fn rows_of(path: &str, bytes: Vec<u8>) -> Result<Vec<audience_store::domain::Row>, String> {
+/// A file and its rows, as a reader of the tree sees them.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn read_file(path: &str, bytes: Vec<u8>) -> Result<(FileView, Vec<Row>), String> {
     let bytes = Bytes::from(bytes);
     let says = |e: &dyn std::fmt::Display| format!("{path} cannot be read: {e}");
     let view = FileView::open(&bytes).map_err(|e| says(&e))?;
@@ -273,19 +289,21 @@ fn rows_of(path: &str, bytes: Vec<u8>) -> Result<Vec<audience_store::domain::Row
             Fetched::read(&bytes, view.column_ranges(group, None)).map_err(|e| says(&e))?;
         rows.extend(decode_group(&view, group, &fetched, None).map_err(|e| says(&e))?);
     }
-    Ok(rows)
+    Ok((view, rows))
+}
+
+/// Whether a path is that of a file in a table's folder.
+pub fn of_a_table(path: &str) -> bool {
+    Table::ALL.iter().any(|t| path.starts_with(&format!("{DATA}/{}/", t.spec().name)))
 }
 
 fn tables_files(disk: &Disk) -> Vec<(String, Vec<u8>)> {
-    let of_table = |path: &str| {
-        Table::ALL.iter().any(|t| path.starts_with(&format!("{DATA}/{}/", t.spec().name)))
-    };
-    disk.files().into_iter().filter(|(path, _)| of_table(path)).collect()
+    disk.files().into_iter().filter(|(path, _)| of_a_table(path)).collect()
 }
 
 /// Every file in the tables' folders is whole.
 fn readable(disk: &Disk) -> Result<(), String> {
-    tables_files(disk).into_iter().try_for_each(|(path, bytes)| rows_of(&path, bytes).map(|_| ()))
+    tables_files(disk).into_iter().try_for_each(|(path, bytes)| read_file(&path, bytes).map(|_| ()))
 }
 
 /// The files hold what the model does.
@@ -296,7 +314,7 @@ fn external(client: &Client) -> Result<(), String> {
             let folder = format!("{DATA}/{}/user_id=user%2F{user}/", table.spec().name);
             let mut rows = Vec::new();
             for (path, bytes) in files.iter().filter(|(path, _)| path.starts_with(&folder)) {
-                let read = rows_of(path, bytes.clone())?;
+                let (_, read) = read_file(path, bytes.clone())?;
                 rows.extend(
                     read.iter()
                         .map(|row| (row.id.as_str().to_owned(), crate::model::Seen::of(row))),

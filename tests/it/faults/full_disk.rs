@@ -15,6 +15,7 @@ use crate::support::{Server, eventually};
 const ARGS: [&str; 4] =
     ["--log-segment-bytes=1MiB", "--disk-reserve=0", PATIENT, "--checkpoint-interval=1h"];
 const RECORD: usize = 20_000;
+const MIB: usize = 32;
 
 async fn refuse_each(savers: &mut [Saver], server: &Server) {
     let codes = join_all(savers.iter_mut().map(|s| s.until_refused(server))).await;
@@ -35,7 +36,12 @@ async fn resume(savers: &mut [Saver], server: &Server) {
 
 #[tokio::test]
 async fn a_rotation_without_space_refuses_until_there_is_some_also_across_a_kill() {
-    let disk = SmallDisk::of_mib(32);
+    for disk in SmallDisk::each_of_mib(MIB) {
+        rotation(&disk).await;
+    }
+}
+
+async fn rotation(disk: &SmallDisk) {
     let mut server = disk.server(&ARGS, |command| command).await;
     let mut savers = Saver::some(4, RECORD);
     join_all(savers.iter_mut().map(|s| s.fill(&server, 10))).await;
@@ -58,7 +64,12 @@ async fn a_rotation_without_space_refuses_until_there_is_some_also_across_a_kill
 
 #[tokio::test]
 async fn a_checkpoint_without_space_is_made_when_there_is_some() {
-    let disk = SmallDisk::of_mib(32);
+    for disk in SmallDisk::each_of_mib(MIB) {
+        checkpoint(&disk).await;
+    }
+}
+
+async fn checkpoint(disk: &SmallDisk) {
     let args = [ARGS[0], ARGS[1], PATIENT, "--checkpoint-interval=100ms"];
     let mut server = disk.server(&args, |command| command).await;
     let mut savers = Saver::some(3, RECORD);
@@ -90,7 +101,13 @@ async fn a_checkpoint_without_space_is_made_when_there_is_some() {
 /// Where space cannot be reserved, the write itself finds none.
 #[tokio::test]
 async fn a_log_write_without_space_is_taken_back_and_writes_resume() {
-    let (disk, preload) = (SmallDisk::of_mib(32), Preload::build());
+    for disk in SmallDisk::each_of_mib(MIB) {
+        log_write(&disk).await;
+    }
+}
+
+async fn log_write(disk: &SmallDisk) {
+    let preload = Preload::build();
     let dress = |command| preload.dress_without_reservations(command);
     let mut server = disk.server(&ARGS, dress).await;
     assert!(loaded_in(server.pid()));

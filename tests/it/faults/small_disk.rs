@@ -1,5 +1,7 @@
-//! A real small file system: a tmpfs in a mount namespace of its own, into which the server is
-//! started. It takes root or unprivileged user namespaces; without either the test fails and says so.
+//! Real small file systems, each in a mount namespace of its own, into which the server is started:
+//! a tmpfs, which takes root or unprivileged user namespaces and without either fails the test; and
+//! an ext4 on a loop device, which takes root and is left out, with a word, where the machine lacks
+//! what it needs.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, ErrorKind, Write};
@@ -16,8 +18,63 @@ const MISSING: &str = "no small file system could be mounted: this test needs `u
      kernel.unprivileged_userns_clone=1` on Debian, `kernel.apparmor_restrict_unprivileged_userns=0` \
      on Ubuntu)";
 
+/// A kind of file system.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    Tmpfs,
+    /// With a journal, in a file behind a loop device.
+    Ext4,
+}
+
+impl Kind {
+    /// Makes one of `$1` MiB and mounts it on `$2`. `$3` is a name for a file.
+    fn script(self) -> &'static str {
+        match self {
+            Self::Tmpfs => "mount -t tmpfs -o size=\"$1m\" tmpfs \"$2\"",
+            // No block is root's alone: as on the other, all can be taken.
+            Self::Ext4 => {
+                "truncate -s \"$1M\" \"$3\" && mkfs.ext4 -q -F -b 4096 -m 0 \"$3\" \
+                 && mount -t ext4 -o loop \"$3\" \"$2\""
+            }
+        }
+    }
+
+    /// What becomes a process in namespaces of its own.
+    fn unshare(self) -> &'static [&'static str] {
+        match self {
+            Self::Tmpfs => &["--user", "--map-root-user", "--mount"],
+            // A user namespace may not mount what is on a device.
+            Self::Ext4 => &["--mount"],
+        }
+    }
+
+    /// What enters them.
+    fn enter(self) -> &'static [&'static str] {
+        match self {
+            Self::Tmpfs => &["--user", "--mount", "--preserve-credentials"],
+            Self::Ext4 => &["--mount"],
+        }
+    }
+
+    /// What the machine lacks for it; where it lacks nothing that can be seen, it must work.
+    fn lacks(self) -> Option<&'static str> {
+        let finds = |program: &str| {
+            let asked = Command::new(program).arg("-V").stderr(Stdio::null()).status();
+            asked.is_ok_and(|status| status.success())
+        };
+        match self {
+            Self::Tmpfs => None,
+            Self::Ext4 if !rustix::process::geteuid().is_root() => Some("root"),
+            Self::Ext4 if !Path::new("/dev/loop-control").exists() => Some("/dev/loop-control"),
+            Self::Ext4 if !finds("mkfs.ext4") => Some("mkfs.ext4 (e2fsprogs)"),
+            Self::Ext4 => None,
+        }
+    }
+}
+
 /// A file system of some MiB. It goes with this value.
 pub struct SmallDisk {
+    kind: Kind,
     /// Keeps the namespace: it reads until its input ends.
     holder: Child,
     point: PathBuf,
@@ -25,16 +82,29 @@ pub struct SmallDisk {
 }
 
 impl SmallDisk {
-    /// An empty one.
-    pub fn of_mib(mib: usize) -> Self {
+    /// An empty one of each kind that the machine can make, one after another.
+    pub fn each_of_mib(mib: usize) -> impl Iterator<Item = Self> {
+        [Kind::Tmpfs, Kind::Ext4].into_iter().filter_map(move |kind| {
+            if let Some(lacking) = kind.lacks() {
+                println!("not tried on {kind:?}, which needs {lacking}");
+                return None;
+            }
+            println!("on {kind:?}:");
+            Some(Self::of(kind, mib))
+        })
+    }
+
+    fn of(kind: Kind, mib: usize) -> Self {
         let folder = tempfile::tempdir().expect("folder");
         let point = folder.path().join("disk");
         fs::create_dir(&point).expect("folder");
-        let script = "mount -t tmpfs -o size=\"$1\" tmpfs \"$2\" && echo mounted && exec cat";
+        let script = format!("{} && echo mounted && exec cat", kind.script());
         let holder = Command::new("unshare")
-            .args(["--user", "--map-root-user", "--mount", "--", "sh", "-c", script, "sh"])
-            .arg(format!("{mib}m"))
+            .args(kind.unshare())
+            .args(["--", "sh", "-c", &script, "sh"])
+            .arg(mib.to_string())
             .arg(&point)
+            .arg(folder.path().join("image"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn();
@@ -42,8 +112,11 @@ impl SmallDisk {
         let mut said = String::new();
         let out = holder.stdout.as_mut().expect("stdout");
         BufReader::new(out).read_line(&mut said).expect("read");
-        let disk = Self { holder, point, _folder: folder };
-        assert_eq!(said, "mounted\n", "{MISSING}");
+        let disk = Self { kind, holder, point, _folder: folder };
+        match kind {
+            Kind::Tmpfs => assert_eq!(said, "mounted\n", "{MISSING}"),
+            Kind::Ext4 => assert_eq!(said, "mounted\n", "no ext4 on a loop device"),
+        }
         disk
     }
 
@@ -60,8 +133,8 @@ impl SmallDisk {
     /// A server on it, ready. `dress` as in [`Server::launched`].
     pub async fn server(&self, args: &[&str], dress: impl FnOnce(Command) -> Command) -> Server {
         let namespace = self.holder.id().to_string();
-        let enter =
-            ["nsenter", "--target", &namespace, "--user", "--mount", "--preserve-credentials"];
+        let mut enter = vec!["nsenter", "--target", &namespace];
+        enter.extend(self.kind.enter());
         let inside = |command| through(&enter, &dress(command));
         let mut server = Server::launched(&self.point.join("data"), args, inside)
             .unwrap_or_else(|e| panic!("{e}"));

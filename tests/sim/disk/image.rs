@@ -254,6 +254,28 @@ impl Image {
         }
     }
 
+    /// Adds a file of these bytes, and the folders it is in.
+    pub fn place(&mut self, path: String, bytes: Vec<u8>) {
+        for (at, _) in path.match_indices('/') {
+            self.live.insert(path[..at].to_owned(), Node::Folder);
+        }
+        let inode = self.create(false);
+        self.inode(inode).live = bytes;
+        self.live.insert(path, Node::File(inode));
+    }
+
+    /// The files that are there whatever becomes of what was not synced, as a loss of power would
+    /// leave them if it kept none of it.
+    pub fn surely(&self) -> Vec<(String, Vec<u8>)> {
+        let file = |(name, node): (&String, &Node)| match node {
+            // Its removal may survive.
+            Node::File(_) if !self.live.contains_key(name) => None,
+            Node::File(number) => Some((name.clone(), self.inodes.get(number)?.durable.clone())),
+            Node::Folder => None,
+        };
+        self.durable.iter().filter_map(file).collect()
+    }
+
     pub fn files(&self) -> Vec<(String, Vec<u8>)> {
         let file = |(name, node): (&String, &Node)| match node {
             Node::File(number) => Some((name.clone(), self.inodes.get(number)?.live.clone())),

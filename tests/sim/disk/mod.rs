@@ -26,6 +26,8 @@ struct State {
     dead: bool,
     /// Counts the process's starts: a handle of an earlier one is worth nothing.
     life: u64,
+    /// Whether a file was removed since somebody asked.
+    removed: bool,
 }
 
 /// The disk. Clones share it.
@@ -61,6 +63,7 @@ impl Disk {
             left: None,
             dead: false,
             life: 0,
+            removed: false,
         };
         Self { state: Arc::new(Mutex::new(state)), dice, trace }
     }
@@ -107,6 +110,27 @@ impl Disk {
                 state.image.lose_power(&self.dice);
             }
         });
+    }
+
+    /// A disk that holds these files and does nothing wrong.
+    pub fn holding(files: Vec<(String, Vec<u8>)>) -> Self {
+        let disk = Self::new(Dice::new(0, 0), Trace::new(false));
+        disk.with(|state| {
+            for (path, bytes) in files {
+                state.image.place(path, bytes);
+            }
+        });
+        disk
+    }
+
+    /// Whether a file was removed since this was asked last.
+    pub fn has_removed(&self) -> bool {
+        self.with(|state| std::mem::take(&mut state.removed))
+    }
+
+    /// The files that a loss of power leaves at the least.
+    pub fn surely(&self) -> Vec<(String, Vec<u8>)> {
+        self.with(|state| state.image.surely())
     }
 
     /// All files, by path.
@@ -349,6 +373,7 @@ impl FileSystem for Disk {
         self.with(|state| match state.image.node(&path) {
             Some(Node::File(_)) => {
                 state.image.change(NameChange::Unlink(path));
+                state.removed = true;
                 Ok(())
             }
             Some(Node::Folder) => Err(io::ErrorKind::IsADirectory.into()),
