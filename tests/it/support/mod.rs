@@ -28,7 +28,7 @@ use tempfile::TempDir;
 pub use raw::encoded;
 
 /// How long anything a test waits for may take before the test fails.
-pub const PATIENCE: Duration = Duration::from_mins(10);
+pub const PATIENCE: Duration = Duration::from_mins(3);
 
 /// A running server over a data folder.
 pub struct Server {
