@@ -140,13 +140,16 @@ impl Ready {
                 Lookup::Absent => self.reply(reply, Err(StoreError::NotFound)),
                 Lookup::Need(need) => Step::Need(need, Work::Get { id, reply }),
             },
-            Work::Scan { mut scan, reply } => match scan.advance(&mut self.rows) {
-                Progress::Enough | Progress::End => {
-                    let found = std::mem::take(&mut scan.found);
-                    self.reply(reply, Ok(found))
+            Work::Scan { mut scan, reply } => {
+                scan.go_on_in(self.epoch);
+                match scan.advance(&mut self.rows) {
+                    Progress::Enough | Progress::End => {
+                        let found = std::mem::take(&mut scan.found);
+                        self.reply(reply, Ok(found))
+                    }
+                    Progress::Need(need) => Step::Need(need, Work::Scan { scan, reply }),
                 }
-                Progress::Need(need) => Step::Need(need, Work::Scan { scan, reply }),
-            },
+            }
             Work::ForeignIds { read, reply } => self.foreign_ids(read, reply),
             Work::Weigh { reply } => {
                 self.report();

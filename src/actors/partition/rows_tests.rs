@@ -86,6 +86,24 @@ fn a_walk_over_some_columns_reads_each_group_once() {
     }
 }
 
+/// What a walk found before the log took changes back may be what it took back.
+#[test]
+fn a_walk_that_waits_over_a_rollback_begins_anew() {
+    let saved: Vec<_> = (0..4).map(|i| row(&format!("r{i}"), i, "n")).collect();
+    let (mut before, _) = base(saved.clone(), 2);
+    let refused = row("refused", 9, "n");
+    before.apply(&refused.id.clone(), Some(refused), 7);
+    let mut scan = Scan::new(Filter::default(), None, 10, usize::MAX, None);
+    scan.go_on_in(1);
+    assert!(matches!(scan.advance(&mut before), Progress::Need(_)));
+    assert_eq!(scan.found.len(), 1, "the new row comes before what must be read");
+
+    let (mut after, chunks) = base(saved, 2);
+    scan.go_on_in(2);
+    let (ids, _) = walk(&mut after, &chunks, scan);
+    assert_eq!(ids, ["r3", "r2", "r1", "r0"]);
+}
+
 #[test]
 fn unsaved_rows_newer_than_the_file_need_no_read() {
     let (mut rows, chunks) = base((0..10).map(|i| row(&format!("r{i}"), i, "n")).collect(), 10);

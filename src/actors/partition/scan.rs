@@ -11,7 +11,11 @@ pub struct Scan {
     /// Rows it has found, newest first, ties by id.
     pub found: Vec<Arc<Row>>,
     filter: Filter,
+    /// The place it begins after.
+    start: Option<Position>,
     place: Option<Position>,
+    /// The log's epoch that what it found is of.
+    epoch: Option<u64>,
     want: usize,
     /// Bytes of rows after which it has enough, and those it has.
     budget: usize,
@@ -49,7 +53,9 @@ impl Scan {
         Self {
             found: Vec::with_capacity(want.min(64)),
             filter,
+            start: after.clone(),
             place: after,
+            epoch: None,
             want,
             budget,
             bytes: 0,
@@ -57,6 +63,19 @@ impl Scan {
             transient: None,
             spent: None,
         }
+    }
+
+    /// Goes on in this epoch of the log; from the beginning where what it has found is of another
+    /// one, since the log may have taken some of that back.
+    pub fn go_on_in(&mut self, epoch: u64) {
+        if self.epoch.is_some_and(|found_in| found_in != epoch) {
+            self.found.clear();
+            self.place.clone_from(&self.start);
+            self.bytes = 0;
+            self.transient = None;
+            self.spent = None;
+        }
+        self.epoch = Some(epoch);
     }
 
     /// Takes a group that was read for this walk alone.
