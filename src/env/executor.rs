@@ -150,7 +150,7 @@ mod tests {
                 done == thread::current().id()
             });
             // What waits for ever must fail.
-            tokio::time::timeout(Duration::from_secs(60), nested).await
+            tokio::time::timeout(Duration::from_mins(1), nested).await
         });
         one.shutdown_background();
         assert!(done.expect("a thread that waits for itself").expect("outer work"));
