@@ -49,6 +49,14 @@ load *args:
 micro *args:
     cargo bench --bench store -- {{args}}
 
+# A store of 1,000,000 audiences against the goals of scale; `just scale --data FOLDER` takes one that is there.
+scale *args:
+    loadtest/scale {{args}}
+
+# What Parquet files of few and of many audiences take, and where their bytes go.
+sizes:
+    cargo run --release --example sizes
+
 # Allocations of a save, a cached listing, a read.
 allocations *args:
     cargo run --release --example allocations -- {{args}}

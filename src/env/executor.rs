@@ -1,7 +1,9 @@
 //! Where work that blocks is done, injected: on threads in a server, as steps of one thread in a
 //! simulation.
 
+use std::cell::Cell;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{self, Builder, JoinHandle};
 use std::time::Duration;
@@ -72,12 +74,29 @@ pub fn blocking<T: Send + 'static, F: FnOnce() -> T + Send + 'static>(
 }
 
 /// The machine's threads: tokio's pool for what blocks, a thread a worker.
+///
+/// A job that asks for another and waits for it, as one that reads a stored file does, gets it done
+/// on its own thread. Were it queued, as many such jobs as the pool has threads would wait for one
+/// that becomes free, all of them, for ever.
 pub struct Threads;
+
+thread_local! {
+    /// Whether this thread of the pool is doing a job.
+    static BUSY: Cell<bool> = const { Cell::new(false) };
+}
 
 impl Executor for Threads {
     fn block(&self, job: Job) {
-        // The job says itself what became of it.
-        drop(tokio::task::spawn_blocking(job));
+        // The job says itself what became of it, a panic too: by not saying anything.
+        if BUSY.get() {
+            drop(catch_unwind(AssertUnwindSafe(job)));
+            return;
+        }
+        drop(tokio::task::spawn_blocking(|| {
+            BUSY.set(true);
+            drop(catch_unwind(AssertUnwindSafe(job)));
+            BUSY.set(false);
+        }));
     }
 
     fn start(&self, name: &str, mut worker: Box<dyn Worker>) -> io::Result<Box<dyn Working>> {
@@ -111,5 +130,29 @@ mod tests {
         let there = blocking(&Threads, || thread::current().id()).await.expect("work");
         assert_ne!(here, there);
         blocking(&Threads, || panic!("on purpose")).await.expect_err("a panic");
+    }
+
+    #[test]
+    fn work_within_work_needs_no_second_thread() {
+        let one = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .max_blocking_threads(1)
+            .enable_time()
+            .build()
+            .expect("runtime");
+        let handle = one.handle().clone();
+        let done = one.block_on(async {
+            let nested = blocking(&Threads, move || {
+                let inner = || blocking(&Threads, || thread::current().id());
+                let done = handle.block_on(async { inner().await.expect("inner work") });
+                let panic = blocking(&Threads, || panic!("on purpose"));
+                handle.block_on(panic).expect_err("a panic");
+                done == thread::current().id()
+            });
+            // What waits for ever must fail.
+            tokio::time::timeout(Duration::from_mins(1), nested).await
+        });
+        one.shutdown_background();
+        assert!(done.expect("a thread that waits for itself").expect("outer work"));
     }
 }

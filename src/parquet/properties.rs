@@ -22,17 +22,19 @@ const BYTES_PER_PAGE: usize = 64 * 1024;
 const STATISTICS_BYTES: usize = 64;
 /// A bloom filter's rate of false positives: 10 bits an id.
 const BLOOM_FALSE_POSITIVES: f64 = 0.01;
-/// Groups with fewer rows get no dictionaries: a page of its own costs more than it saves.
-const DICTIONARY_ROWS: usize = 32;
+/// Groups with fewer rows are small: see [`Size::Small`].
+const SMALL_ROWS: usize = 32;
 /// Columns of a group with fewer bytes are not compressed: that would save little, and what it
 /// takes to compress a column at all is most of a small checkpoint's time.
 const COMPRESSED_BYTES: usize = 1024;
+/// The same of small groups, in which little is much.
+const COMPRESSED_BYTES_OF_SMALL: usize = 128;
 /// By how much a dictionary makes its column smaller, about.
 const DICTIONARY_GAIN: usize = 16;
 
 /// Properties of a file; those of its groups are [`properties`].
 pub(super) fn of_file(table: Table, schema: &SchemaDescriptor) -> CrateResult<WriterPropertiesPtr> {
-    properties(table, schema, 0, &[], 1)
+    of_size(Size::Large, table, schema, 0, &[], 1)
 }
 
 /// Properties of a row group of `rows` rows whose columns have so many bytes, about.
@@ -43,7 +45,18 @@ pub(super) fn properties(
     bytes: &[usize],
     zstd_level: i32,
 ) -> CrateResult<WriterPropertiesPtr> {
-    let spec = table.spec();
+    of_size(Size::of(rows, bytes), table, schema, rows, bytes, zstd_level)
+}
+
+fn of_size(
+    size: Size,
+    table: Table,
+    schema: &SchemaDescriptor,
+    rows: usize,
+    bytes: &[usize],
+    zstd_level: i32,
+) -> CrateResult<WriterPropertiesPtr> {
+    let compressed = if size == Size::Small { COMPRESSED_BYTES_OF_SMALL } else { COMPRESSED_BYTES };
     let mut builder = WriterProperties::builder()
         .set_created_by(format!("{CREATED_BY} {}", env!("CARGO_PKG_VERSION")))
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(zstd_level)?))
@@ -53,22 +66,27 @@ pub(super) fn properties(
         // Page limits are looked at once a batch.
         .set_write_batch_size(ROWS_PER_PAGE / 4)
         .set_max_row_group_row_count(None)
-        .set_statistics_enabled(EnabledStatistics::Page)
+        .set_statistics_enabled(size.statistics())
+        .set_offset_index_disabled(size != Size::Large)
         .set_statistics_truncate_length(Some(STATISTICS_BYTES))
         .set_column_index_truncate_length(Some(STATISTICS_BYTES))
         // At the end, so that a group's columns are one range and all filters another.
         .set_bloom_filter_position(BloomFilterPosition::End)
         .set_sorting_columns(sorting(table));
-    for (index, (column, leaf)) in spec.columns.iter().zip(schema.columns()).enumerate() {
+    for (index, (column, leaf)) in table.spec().columns.iter().zip(schema.columns()).enumerate() {
         let path = leaf.path().clone();
-        let repeats = rows >= DICTIONARY_ROWS && repeats(table, column.name, column.kind);
-        let gain = if repeats { DICTIONARY_GAIN } else { 1 };
-        if bytes.get(index).is_some_and(|bytes| bytes / gain < COMPRESSED_BYTES) {
+        let repeats = repeats(table, column.name, column.kind);
+        let dictionary = repeats && size != Size::Small;
+        let gain = if dictionary { DICTIONARY_GAIN } else { 1 };
+        if bytes.get(index).is_some_and(|bytes| bytes / gain < compressed) {
             let none = Compression::UNCOMPRESSED;
             builder = builder.set_column_compression(path.clone(), none);
         }
+        if dictionary {
+            builder = builder.set_column_dictionary_enabled(path.clone(), true);
+        }
         match column.kind {
-            Kind::Id => {
+            Kind::Id if size != Size::Small => {
                 builder = builder
                     .set_column_bloom_filter_fpp(path.clone(), BLOOM_FALSE_POSITIVES)
                     .set_column_bloom_filter_max_ndv(path, rows.max(1) as u64);
@@ -77,13 +95,46 @@ pub(super) fn properties(
             Kind::Json(_) | Kind::Extra | Kind::Sealed => {
                 builder = builder.set_column_statistics_enabled(path, EnabledStatistics::None);
             }
-            _ if repeats => {
-                builder = builder.set_column_dictionary_enabled(path, true);
+            // This module finds its way by the first, others what is new by the second.
+            Kind::CreatedAt | Kind::UpdatedAt if size == Size::Small => {
+                builder = builder.set_column_statistics_enabled(path, EnabledStatistics::Chunk);
             }
             _ => {}
         }
     }
     Ok(Arc::new(builder.build()))
+}
+
+/// What a row group's size lets it do without. In a file of a user's month with a handful of rows,
+/// what is said about the rows is more than the rows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Size {
+    /// Of so few rows that nothing can be skipped in it: it has no bloom filter, bounds of its
+    /// times alone, and no dictionaries, each of which would be a page of its own.
+    Small,
+    /// Each column is one page: bounds of pages would be those of the chunks.
+    OnePage,
+    /// All there is.
+    Large,
+}
+
+impl Size {
+    fn of(rows: usize, bytes: &[usize]) -> Self {
+        let one_page = rows <= ROWS_PER_PAGE && bytes.iter().all(|bytes| *bytes < BYTES_PER_PAGE);
+        match (one_page, rows < SMALL_ROWS) {
+            (true, true) => Self::Small,
+            (true, false) => Self::OnePage,
+            (false, _) => Self::Large,
+        }
+    }
+
+    fn statistics(self) -> EnabledStatistics {
+        match self {
+            Self::Small => EnabledStatistics::None,
+            Self::OnePage => EnabledStatistics::Chunk,
+            Self::Large => EnabledStatistics::Page,
+        }
+    }
 }
 
 /// Whether a column's values stand in many rows.

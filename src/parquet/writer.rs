@@ -71,7 +71,13 @@ impl<'a> FileWriter<'a> {
             for leaf in compute_leaves(field, &array)? {
                 writer.write(&leaf)?;
             }
-            writer.close()?.append_to_row_group(&mut group)?;
+            let mut chunk = writer.close()?;
+            let said = &mut chunk.close_mut().metadata;
+            if said.dictionary_page_offset().is_none() {
+                // Which pages have a dictionary, where none has.
+                *said = said.clone().into_builder().clear_page_encoding_stats().build()?;
+            }
+            chunk.append_to_row_group(&mut group)?;
         }
         group.close()?;
         self.done.rows += rows.len() as u64;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ::parquet::arrow::ArrowWriter;
 use ::parquet::basic::{Compression, Encoding};
-use ::parquet::file::metadata::{KeyValue, SortingColumn};
+use ::parquet::file::metadata::{KeyValue, RowGroupMetaData, SortingColumn};
 use ::parquet::file::properties::WriterProperties;
 use arrow::array::{ArrayRef, Int64Array};
 use arrow::datatypes::{Field, Schema};
@@ -44,6 +44,67 @@ fn other_readers_find_order_indexes_and_filters() {
             assert!(chunk.encodings().all(|e| known.contains(&e)), "{}", column.name);
         }
     }
+}
+
+#[test]
+fn little_is_said_about_few_rows() {
+    for (rows, most) in [(1, 4_800), (10, 6_000), (31, 8_000)] {
+        let changes = upserts((0..rows).map(payload_row));
+        let bytes = next(Table::Audiences, None, &changes, &Options::default()).bytes;
+        assert!(bytes.len() < most, "{rows} rows take {}", bytes.len());
+        let view = FileView::open(&bytes).expect("view");
+        let [group] = view.metadata().row_groups() else { panic!("{rows} rows: one group") };
+        for (chunk, column) in group.columns().iter().zip(Table::Audiences.spec().columns) {
+            let bounded = matches!(column.kind, Kind::CreatedAt | Kind::UpdatedAt);
+            assert_eq!(chunk.statistics().is_some(), bounded, "{}", column.name);
+            let none = [
+                chunk.column_index_offset(),
+                chunk.offset_index_offset(),
+                chunk.bloom_filter_offset(),
+            ];
+            assert_eq!(none, [None; 3], "{}", column.name);
+            assert_eq!(chunk.dictionary_page_offset(), None, "{}", column.name);
+        }
+    }
+}
+
+#[test]
+fn one_page_needs_no_index() {
+    let changes = upserts((0..100).map(payload_row));
+    let bytes = next(Table::Audiences, None, &changes, &Options::default()).bytes;
+    let view = FileView::open(&bytes).expect("view");
+    let [group] = view.metadata().row_groups() else { panic!("one group") };
+    for (chunk, column) in group.columns().iter().zip(Table::Audiences.spec().columns) {
+        let selects = !matches!(column.kind, Kind::Json(_) | Kind::Extra | Kind::Sealed);
+        assert_eq!(chunk.statistics().is_some(), selects, "{}", column.name);
+        assert_eq!(chunk.bloom_filter_offset().is_some(), matches!(column.kind, Kind::Id));
+        assert_eq!(chunk.offset_index_offset(), None, "{}", column.name);
+    }
+}
+
+#[test]
+fn groups_with_and_without_indexes_are_copied_side_by_side() {
+    let all = |to: i64| (0..to).map(payload_row).collect::<Vec<_>>();
+    let large = next(Table::Audiences, None, &upserts(all(1500)), &Options::default()).bytes;
+    let few = upserts((1500..1505).map(payload_row));
+    let both = next(Table::Audiences, Some(&large), &few, &Options::default());
+    assert_eq!((both.groups_copied, both.groups_encoded), (2, 1));
+    let first = payload_row(0);
+    let changed = first.edit().finish(first.id.clone(), first.created_at, first.updated_at, 2);
+    let last = next(Table::Audiences, Some(&both.bytes), &upserts([changed]), &Options::default());
+    assert_eq!((last.groups_copied, last.groups_encoded), (2, 1));
+    let view = FileView::open(&last.bytes).expect("view");
+    let indexed = |group: &RowGroupMetaData| {
+        group.columns().iter().all(|c| c.offset_index_offset().is_some())
+    };
+    let found: Vec<bool> = view.metadata().row_groups().iter().map(indexed).collect();
+    assert_eq!(found, [true, true, false]);
+    let rows = read_all(&last.bytes);
+    assert_eq!(rows.first().map(|row| row.version), Some(2));
+    assert_eq!(
+        rows[1..].iter().map(render).collect::<Vec<_>>(),
+        all(1505)[1..].iter().map(render).collect::<Vec<_>>()
+    );
 }
 
 /// A file that another version of this store might have written: the table's columns without the
