@@ -17,7 +17,6 @@ use crate::actors::shared::Shared;
 use crate::domain::Kind;
 use crate::domain::{Micros, PartitionKey, RecordId, Row};
 use crate::log::{LogFailure, Lsn, ReadPoint};
-use crate::metrics::parts::MadeOf;
 use crate::parquet::legacy::redacted;
 use crate::parquet::{
     self, AdoptedFile, Base, Changes, Fetched, FileView, Footer, Options, ParquetError, RangeSource,
@@ -88,15 +87,11 @@ pub async fn write(shared: &Arc<Shared>, plan: Plan) -> Result<Published, Checkp
     let under_way = metrics.begin(plan.upserts.iter().map(|row| row.memory() as u64).sum());
     let written = write_plan(shared, plan).await;
     let took = clock.monotonic().saturating_sub(began);
-    under_way.end(took, written.as_ref().ok().map(|(_, made_of)| *made_of));
-    written.map(|(published, _)| published)
+    under_way.end(took, written.as_ref().ok().map(|published| published.file.len));
+    written
 }
 
-/// What was written, and what its file was made of.
-async fn write_plan(
-    shared: &Arc<Shared>,
-    plan: Plan,
-) -> Result<(Published, MadeOf), CheckpointError> {
+async fn write_plan(shared: &Arc<Shared>, plan: Plan) -> Result<Published, CheckpointError> {
     shared.log.sync_through(plan.through).await?;
     let path = layout::partition_file(&plan.key);
     let replaces_own = plan.legacy.is_empty();
@@ -117,7 +112,7 @@ async fn write_plan(
     };
     let key = plan.key.clone();
     let mut changes = Changes { upserts: plan.upserts, deletes: plan.deletes, fresh: plan.fresh };
-    let (bytes, made_of, view) = blocking(&shared.env, move || -> Result<_, ParquetError> {
+    let (bytes, view) = blocking(&shared.env, move || -> Result<_, ParquetError> {
         if let (Some((source, view)), Some(before)) = (&base, plan.expired_before) {
             changes.deletes.extend(expired(view, source, before)?);
         }
@@ -125,13 +120,7 @@ async fn write_plan(
         let encoded =
             parquet::encode(key.table(), base.as_ref(), &changes, &footer, &Options::default())?;
         let view = FileView::open(&encoded.bytes)?;
-        let made_of = MadeOf {
-            bytes: encoded.bytes.len() as u64,
-            bytes_copied: encoded.bytes_copied,
-            groups_copied: encoded.groups_copied as u64,
-            groups_encoded: encoded.groups_encoded as u64,
-        };
-        Ok((encoded.bytes, made_of, view))
+        Ok((encoded.bytes, view))
     })
     .await?;
     // An archived month that was changed comes back to the tables.
@@ -152,8 +141,7 @@ async fn write_plan(
     }
     let file = BaseFile { path, len, version, view: Arc::new(view) };
     let groups = file.groups();
-    let through = plan.through.lsn;
-    Ok((Published { groups, foreign_ids: plan.foreign_ids, through, file }, made_of))
+    Ok(Published { groups, foreign_ids: plan.foreign_ids, through: plan.through.lsn, file })
 }
 
 /// The ids of row groups whose rows were all created before an instant. Groups with younger rows
