@@ -37,14 +37,16 @@ def say(text):
 
 
 def main(body):
-    """Runs `body` so that interrupts clean up and errors are one line."""
+    """Runs `body` so that interrupts clean up and errors are one line; the exit status is 1 where it
+    gives False: a goal was missed."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if hard != resource.RLIM_INFINITY and hard < 4096:
         say(f"warning: only {hard} open files are allowed; 1,000 connections may fail")
     try:
-        body()
+        if body() is False:
+            sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
     except Failed as error:

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// A closed-loop load driver for audience-store.
+/// A load driver for audience-store: a closed loop, or an open one at a given rate.
 #[derive(Parser)]
 #[command(name = "drive")]
 pub struct Cli {
@@ -118,6 +118,10 @@ pub struct Load {
     /// Requests that are measured, instead of --seconds
     #[arg(long)]
     pub count: Option<u64>,
+    /// Requests a second, sent when they are due whether or not others have been answered; latencies
+    /// count from the moment they were due. Without it each connection sends when it is answered
+    #[arg(long, value_name = "PER_SECOND", conflicts_with = "count")]
+    pub rate: Option<f64>,
     /// Seconds without any answer after which open requests count as lost
     #[arg(long, default_value_t = 30.0)]
     pub timeout: f64,

@@ -1,9 +1,9 @@
-//! `drive`: a closed-loop load driver, light enough to share a machine with the server it
+//! `drive`: a load driver, light enough to share a machine with the server it
 //! measures.
 //!
 //! Requests are made before the run, connections are kept, answers are checked for their status
-//! and thrown away. It measures what a client sees; it is no substitute for an open-loop test,
-//! since a slow answer delays the next request. Exit status: 0 when every answer was good, 3 when
+//! and thrown away. It measures what a client sees. The loop is closed, so that a slow answer delays
+//! the next request, but with `--rate` it is open. Exit status: 0 when every answer was good, 3 when
 //! some were not, 1 when the run could not be made.
 
 #![warn(clippy::pedantic)]
@@ -114,6 +114,7 @@ fn measure(
             Some(count) => Until::Count(count),
             None => Until::Elapsed(duration(load.seconds)?),
         },
+        rate: load.rate,
         timeout: duration(load.timeout)?,
         server_pid: load.server_pid,
     })?;

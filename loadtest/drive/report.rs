@@ -76,6 +76,7 @@ pub struct Report {
     connections: usize,
     requests_prepared: usize,
     threads: usize,
+    rate_asked: Option<f64>,
     seconds: f64,
     answers: u64,
     per_second: f64,
@@ -99,6 +100,8 @@ pub struct Setup {
     pub requests_prepared: usize,
     /// Driver threads.
     pub threads: usize,
+    /// Requests due a second, in an open loop.
+    pub rate: Option<f64>,
 }
 
 #[allow(clippy::cast_precision_loss, reason = "figures for people: 15 digits are enough")]
@@ -118,6 +121,7 @@ impl Report {
             connections: setup.connections,
             requests_prepared: setup.requests_prepared,
             threads: setup.threads,
+            rate_asked: setup.rate,
             seconds,
             answers: tally.answers,
             per_second: float(tally.answers) / seconds.max(1e-9),
@@ -195,7 +199,13 @@ mod tests {
             tally.failures.insert("closed".into(), 1);
             all.merge(tally);
         }
-        let setup = Setup { scenario: "save", connections: 8, requests_prepared: 1, threads: 2 };
+        let setup = Setup {
+            scenario: "save",
+            connections: 8,
+            requests_prepared: 1,
+            threads: 2,
+            rate: None,
+        };
         let cost = Cost { server_cpu_seconds: Some(0.3), ..Cost::default() };
         let report = serde_json::to_value(Report::new(&setup, 3.0, all, cost)).expect("json");
         assert_eq!(report["per_second"], 500.0);

@@ -1,4 +1,5 @@
-//! The closed loop: every connection sends its next request when the last one is answered.
+//! The closed loop: every connection sends its next request when the last one is answered; or, at
+//! a given rate, the open one ([`pace`]).
 //!
 //! Threads share nothing while they run; each has its own connections, counts and runtime. The
 //! rate counts good answers that arrive within the measurement; latencies are of requests that
@@ -13,6 +14,7 @@ use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{JoinSet, LocalSet};
 
 use crate::args::Pick;
@@ -20,6 +22,8 @@ use crate::http::{Connection, Head, HttpError};
 use crate::procfs;
 use crate::report::{Cost, Report, Setup, Tally};
 use crate::requests::Requests;
+
+mod pace;
 
 /// Pause before a lost connection is opened again, so that a dead server is not a busy loop.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(20);
@@ -57,6 +61,8 @@ pub struct Plan {
     pub warmup: Duration,
     /// When the measurement ends.
     pub until: Until,
+    /// Requests that are due a second, all threads together; as fast as answers come without it.
+    pub rate: Option<f64>,
     /// How long nothing may be answered.
     pub timeout: Duration,
     /// The server's process.
@@ -69,6 +75,9 @@ pub enum RunError {
     /// Connections or threads make no sense.
     #[error("there must be at least one thread, and a connection for each")]
     Shape,
+    /// The rate makes no sense.
+    #[error("a rate must be above 0, and for a given time")]
+    Rate,
     /// The server could not be reached.
     #[error("cannot open {0} connections: {1}")]
     Connect(usize, HttpError),
@@ -93,6 +102,10 @@ struct Gate {
 pub fn run(plan: Plan) -> Result<Report, RunError> {
     if plan.threads == 0 || plan.connections < plan.threads {
         return Err(RunError::Shape);
+    }
+    let timed = matches!(plan.until, Until::Elapsed(_));
+    if plan.rate.is_some_and(|rate| !timed || !rate.is_finite() || rate <= 0.0) {
+        return Err(RunError::Rate);
     }
     let plan = Arc::new(plan);
     let gate =
@@ -121,6 +134,7 @@ pub fn run(plan: Plan) -> Result<Report, RunError> {
         connections: plan.connections,
         requests_prepared: plan.requests.len(),
         threads: plan.threads,
+        rate: plan.rate,
     };
     Ok(Report::new(&setup, seconds.as_secs_f64(), all, cost.flatten().unwrap_or_default()))
 }
@@ -183,6 +197,7 @@ async fn drive_all(worker: &Rc<Worker>, connections: Vec<Connection>) {
     for connection in connections {
         open.spawn_local(drive_one(Rc::clone(worker), connection));
     }
+    worker.keep_pace();
     let mut seen = (0, Instant::now());
     loop {
         match tokio::time::timeout(STALL_CHECK, open.join_next()).await {
@@ -203,8 +218,8 @@ async fn drive_all(worker: &Rc<Worker>, connections: Vec<Connection>) {
 
 async fn drive_one(worker: Rc<Worker>, mut connection: Connection) {
     let mut buffer = worker.plan.requests.buffer();
-    let mut begun = Instant::now();
-    while let Some(number) = worker.next(begun) {
+    let mut free = Instant::now();
+    while let Some((number, begun)) = worker.next(free).await {
         let answer = connection.exchange(worker.plan.requests.text(number, &mut buffer)).await;
         let ended = Instant::now();
         let usable = match answer {
@@ -217,20 +232,20 @@ async fn drive_one(worker: Rc<Worker>, mut connection: Connection) {
                 false
             }
         };
-        begun = ended;
-        while !usable && worker.goes_on(begun) {
+        free = ended;
+        while !usable && worker.goes_on(free) {
             match Connection::open(worker.plan.addr).await {
                 Ok(opened) => {
                     connection = opened;
-                    begun = Instant::now();
+                    free = Instant::now();
                     break;
                 }
                 Err(error) => {
-                    if begun >= worker.begin {
+                    if free >= worker.begin {
                         worker.fail(error.to_string(), 1);
                     }
                     tokio::time::sleep(RECONNECT_PAUSE).await;
-                    begun = Instant::now();
+                    free = Instant::now();
                 }
             }
         }
@@ -254,11 +269,16 @@ struct Worker {
     finished: Cell<u64>,
     last_answer: Cell<Instant>,
     tally: RefCell<Tally>,
+    /// Where requests are due at a rate: which are.
+    arrivals: Option<tokio::sync::Mutex<UnboundedReceiver<Instant>>>,
+    /// Of `arrivals`, until somebody keeps the schedule.
+    schedule: Cell<Option<(pace::Schedule, UnboundedSender<Instant>)>>,
 }
 
 impl Worker {
     fn new(plan: Arc<Plan>, index: usize) -> Self {
-        let begin = Instant::now() + plan.warmup;
+        let start = Instant::now();
+        let begin = start + plan.warmup;
         let (end, left) = match plan.until {
             Until::Elapsed(duration) => (Some(begin + duration), u64::MAX),
             Until::Count(total) => {
@@ -266,7 +286,19 @@ impl Worker {
                 (None, total / threads + u64::from(index < total % threads))
             }
         };
+        let (arrivals, schedule) = match (plan.rate, end) {
+            (Some(rate), Some(end)) => {
+                #[allow(clippy::cast_precision_loss, reason = "a handful of threads")]
+                let share = rate / plan.threads as f64;
+                let (send, arrivals) = unbounded_channel();
+                let schedule = pace::Schedule::new(start, end, share);
+                (Some(tokio::sync::Mutex::new(arrivals)), Some((schedule, send)))
+            }
+            _ => (None, None),
+        };
         Self {
+            arrivals,
+            schedule: Cell::new(schedule),
             random: Cell::new(plan.seed.wrapping_add((index as u64) << 32)),
             plan,
             index,
@@ -284,25 +316,50 @@ impl Worker {
         self.end.map_or(self.left.get() > 0, |end| now < end)
     }
 
-    /// The number of the request to send now, or `None` where the run has ended.
-    fn next(&self, now: Instant) -> Option<usize> {
-        if !self.goes_on(now) {
+    /// Starts the thread that keeps the schedule, where there is one.
+    fn keep_pace(&self) {
+        if let Some((schedule, arrivals)) = self.schedule.take() {
+            std::thread::spawn(move || pace::keep(&schedule, &arrivals));
+        }
+    }
+
+    /// The number of the next request to send on a connection that is `free`, and the moment from
+    /// which its latency counts; `None` where the run has ended.
+    async fn next(&self, free: Instant) -> Option<(usize, Instant)> {
+        let Some(arrivals) = &self.arrivals else {
+            if !self.goes_on(free) {
+                return None;
+            }
+            if free >= self.begin {
+                self.left.set(self.left.get() - 1);
+            }
+            return Some((self.pick(), free));
+        };
+        let due = arrivals.lock().await.recv().await?;
+        if self.end.is_some_and(|end| free > end + self.plan.timeout) {
+            // Too far behind to catch up: what is still due counts as lost.
+            self.fail("not sent in time".to_owned(), 1);
+            let mut arrivals = arrivals.lock().await;
+            while arrivals.recv().await.is_some() {
+                self.fail("not sent in time".to_owned(), 1);
+            }
             return None;
         }
-        if now >= self.begin {
-            self.left.set(self.left.get() - 1);
-        }
+        Some((self.pick(), due))
+    }
+
+    fn pick(&self) -> usize {
         let requests = self.plan.requests.len();
         let sent = self.sent.get();
         self.sent.set(sent + 1);
-        Some(match self.plan.pick {
+        match self.plan.pick {
             Pick::RoundRobin => (sent * self.plan.threads + self.index) % requests,
             Pick::Random => {
                 let (state, drawn) = split_mix(self.random.get());
                 self.random.set(state);
                 usize::try_from(drawn % requests as u64).unwrap_or(0)
             }
-        })
+        }
     }
 
     fn answered(&self, head: Head, begun: Instant, ended: Instant) {

@@ -55,6 +55,7 @@ fn plan(addr: SocketAddr, connections: usize, threads: usize, until: Until) -> P
         seed: 1,
         warmup: Duration::ZERO,
         until,
+        rate: None,
         timeout: Duration::from_secs(10),
         server_pid: None,
     }
@@ -119,6 +120,53 @@ fn a_timed_run_lasts_as_long_as_asked() {
     assert_eq!(report["errors"], 0);
     assert!(report["answers"].as_u64().is_some_and(|answers| answers > 0));
     assert!(report["driver_cpu_seconds"].is_number());
+}
+
+/// An open loop of `rate` for a fifth of a second over one connection; the server withholds its
+/// first answer for half a second. How many requests the server saw, and the report.
+fn held_up(rate: f64, timeout: Duration) -> (u64, serde_json::Value) {
+    let seen = Arc::new(Mutex::new(0));
+    let counter = Arc::clone(&seen);
+    let addr = serve(move |_| {
+        let mut seen = counter.lock().expect("lock");
+        *seen += 1;
+        if *seen == 1 {
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        Some(status(200))
+    });
+    let until = Until::Elapsed(Duration::from_millis(200));
+    let report = json(Plan { rate: Some(rate), timeout, ..plan(addr, 1, 1, until) });
+    let seen = *seen.lock().expect("lock");
+    (seen, report)
+}
+
+#[test]
+fn a_pause_of_the_server_delays_all_that_was_due_meanwhile() {
+    let (seen, report) = held_up(500.0, Duration::from_secs(10));
+    assert_eq!((seen, &report["errors"]), (100, &0.into()));
+    assert_eq!((&report["rate_asked"], &report["answers"]), (&500.0.into(), &0.into()));
+    // The last was due 198 ms after the first, whose answer came after 500 ms.
+    let p50 = report["latency_us"]["p50"].as_f64().expect("latency");
+    assert!(p50 >= 302_000.0, "{p50} µs");
+}
+
+#[test]
+fn what_cannot_be_sent_in_time_is_lost() {
+    let (seen, report) = held_up(500.0, Duration::from_millis(50));
+    let lost = report["errors_without_answer"]["no answer within 50ms"].as_u64().unwrap_or(0)
+        + report["errors_without_answer"]["not sent in time"].as_u64().unwrap_or(0);
+    assert!(lost > 0 && seen < 100, "{report}");
+}
+
+#[test]
+fn a_rate_needs_a_time_and_must_be_one() {
+    let addr = serve(|_| Some(status(200)));
+    let second = Until::Elapsed(Duration::from_secs(1));
+    for (until, rate) in [(Until::Count(1), 1.0), (second, 0.0), (second, f64::NAN)] {
+        let plan = Plan { rate: Some(rate), ..plan(addr, 1, 1, until) };
+        assert!(matches!(run(plan), Err(RunError::Rate)));
+    }
 }
 
 #[test]
