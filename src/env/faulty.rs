@@ -14,6 +14,8 @@ pub struct Faults {
     pub full: bool,
     /// New files wait under their temporary names.
     pub hold_puts: bool,
+    /// Segments of the log wait to be opened for reading.
+    pub hold_log_reads: bool,
 }
 
 #[derive(Default)]
@@ -40,20 +42,21 @@ impl FaultyFs {
         changed.notify_all();
     }
 
-    /// Blocks until `count` new files wait.
+    /// Blocks until `count` files wait.
     pub fn wait_for_held(&self, count: usize) {
         let (state, changed) = &*self.0;
         let waited = changed.wait_while(lock(state), |state| state.held < count);
         drop(waited);
     }
 
-    fn pass(&self) {
+    /// Waits for as long as the fault is on.
+    fn pass(&self, holds: fn(&Faults) -> bool) {
         let (state, changed) = &*self.0;
         let mut state = lock(state);
         state.held += 1;
         changed.notify_all();
         state = changed
-            .wait_while(state, |state| state.faults.hold_puts)
+            .wait_while(state, |state| holds(&state.faults))
             .unwrap_or_else(PoisonError::into_inner);
         state.held -= 1;
     }
@@ -66,8 +69,11 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 
 impl FileSystem for FaultyFs {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
-        if mode == OpenMode::CreateNew && path.parent().is_some_and(|p| p.ends_with("tmp")) {
-            self.pass();
+        let is_in = |folder| path.parent().is_some_and(|parent| parent.ends_with(folder));
+        match mode {
+            OpenMode::CreateNew if is_in("tmp") => self.pass(|faults| faults.hold_puts),
+            OpenMode::Read if is_in("log") => self.pass(|faults| faults.hold_log_reads),
+            _ => {}
         }
         OsFileSystem.open(path, mode)
     }

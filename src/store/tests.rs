@@ -18,8 +18,8 @@ use crate::env::faulty::{Faults, FaultyFs};
 use crate::log::{FullReason, LogState};
 
 const SEGMENT: u64 = 64 * 1024;
-const FULL: Faults = Faults { full: true, hold_puts: false };
-const NONE: Faults = Faults { full: false, hold_puts: false };
+const NONE: Faults = Faults { full: false, hold_puts: false, hold_log_reads: false };
+const FULL: Faults = Faults { full: true, ..NONE };
 
 struct Bed {
     fs: FaultyFs,
@@ -151,7 +151,7 @@ fn a_checkpoint_that_a_reload_overtakes_is_answered_and_nothing_taken_back_reach
         bed.fs.set(Faults { hold_puts: true, ..NONE });
         let checkpoint = bed.held_checkpoint().await;
         // While its file waits, a batch of the log fails, and the partition is built again.
-        bed.fs.set(Faults { full: true, hold_puts: true });
+        bed.fs.set(Faults { hold_puts: true, ..FULL });
         let mut filled = 0;
         while bed.save("filler", 8000).await.is_ok() {
             filled += 1;
@@ -165,6 +165,40 @@ fn a_checkpoint_that_a_reload_overtakes_is_answered_and_nothing_taken_back_reach
         store.close(app::UNTIL_DONE).await.expect("close");
         let bed = reopen(fs, settings, user, folder).await;
         assert_eq!(bed.names().await.len(), filled + 1, "from the file alone");
+        bed.close().await;
+    });
+}
+
+/// What is read of the old file must not be taken for the new one.
+#[test]
+fn a_file_that_a_checkpoint_replaces_while_it_is_loaded_again_is_loaded_once_more() {
+    run(async |bed| {
+        bed.save("in the file", 1).await.expect("save");
+        bed.store.checkpoint(false).await.expect("checkpoint");
+        bed.save("in the next one", 1).await.expect("save");
+        bed.fs.set(Faults { hold_puts: true, ..NONE });
+        let checkpoint = bed.held_checkpoint().await;
+        // A batch of the log fails; the list that follows has the partition loaded again, which has
+        // read the file when it waits for the log.
+        bed.fs.set(Faults { hold_puts: true, hold_log_reads: true, ..FULL });
+        let mut filled = 0;
+        while bed.save("filler", 8000).await.is_ok() {
+            filled += 1;
+        }
+        let written = &bed.store.shared.metrics.checkpoints.written;
+        let before = written.get();
+        let replace = async {
+            let fs = bed.fs.clone();
+            tokio::task::spawn_blocking(move || fs.wait_for_held(2)).await.expect("held");
+            bed.fs.set(Faults { hold_log_reads: true, ..NONE });
+            while written.get() == before {
+                tokio::task::yield_now().await;
+            }
+            bed.fs.set(NONE);
+        };
+        let (names, ()) = tokio::join!(bed.names(), replace);
+        assert_eq!(names.len(), filled + 2);
+        checkpoint.await.expect("task").expect("checkpoint");
         bed.close().await;
     });
 }

@@ -33,6 +33,9 @@ pub struct Plan {
     pub pause: u64,
 }
 
+/// One seed of so many makes a busy run.
+const BUSY: u64 = 5;
+
 impl Plan {
     /// The run of a seed.
     pub fn of(seed: u64) -> Self {
@@ -52,7 +55,7 @@ impl Plan {
             Faults::default()
         };
         let millis = |most: u64| Duration::from_millis(1 + dice.roll(most));
-        Self {
+        let plan = Self {
             seed,
             users: 1 + dice.index(2),
             clients: 1 + dice.index(4),
@@ -68,6 +71,23 @@ impl Plan {
             segment_bytes: 4096 << dice.roll(3),
             resident_bytes: 4096 << dice.roll(5),
             pause: 1000 << dice.roll(10),
+        };
+        if seed % BUSY == BUSY - 1 { plan.busy() } else { plan }
+    }
+
+    /// The same with far more requests over far smaller segments: at each moment the log has many
+    /// of them, each with records of some partitions that files hold and of some that none holds.
+    fn busy(self) -> Self {
+        let dice = Dice::new(self.seed, 4);
+        Self {
+            users: 2,
+            clients: 2 + dice.index(3),
+            requests: 60 + dice.index(120),
+            stop_within: 200 + dice.roll(2000),
+            checkpoint_interval: Duration::from_millis(20 + dice.roll(400)),
+            segment_bytes: 1024 << dice.roll(2),
+            pause: 1000 << dice.roll(7),
+            ..self
         }
     }
 

@@ -66,6 +66,8 @@ pub struct Partition {
     /// Work whose read failed while a checkpoint was being written; counted as parked.
     pub(super) after_saving: Vec<Work>,
     pub(super) then: Then,
+    /// Whether what is being loaded must be loaded once more.
+    pub(super) load_again: bool,
     /// The generation that the next load begins with: none is used twice.
     pub(super) generation: u64,
     /// Opened when the registry knows this actor.
@@ -119,6 +121,7 @@ impl Partition {
             save_again: Vec::new(),
             after_saving: Vec::new(),
             then: Then::GoOn,
+            load_again: false,
             generation: 0,
             entered: Some(entered),
             exit: Exit::Closed,
@@ -145,6 +148,9 @@ impl Partition {
     }
 
     fn loaded(&mut self, loaded: Result<Loaded, LoadError>, ctx: &mut Context<Self>) {
+        if std::mem::take(&mut self.load_again) {
+            return self.start_loading(ctx);
+        }
         match loaded {
             Ok(mut loaded) => {
                 loaded.rows.begin_with(self.generation);

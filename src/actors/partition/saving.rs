@@ -90,6 +90,14 @@ impl Partition {
     fn saved(&mut self, written: Result<Published, CheckpointError>, ctx: &mut Context<Self>) {
         let replies = self.saving.take().map(|s| s.replies).unwrap_or_default();
         self.stats.saving.store(false, Ordering::Relaxed);
+        if !matches!(written, Err(CheckpointError::Log(_))) {
+            // The file may have been replaced while it was read, or after that.
+            match self.state {
+                State::Loading => self.load_again = true,
+                State::Failed(_) => self.start_loading(ctx),
+                State::Ready(_) | State::Closed => {}
+            }
+        }
         let State::Ready(ready) = &mut self.state else {
             // Where it is being loaded again, they are asked of what is loaded then.
             let again = std::mem::take(&mut self.save_again);
