@@ -105,6 +105,10 @@ names! {
     CHECKPOINT_IN: Counter "checkpoint_input_bytes_total" []
         "Bytes of changes that checkpoints took in, as they were in memory";
     CHECKPOINT_OUT: Counter "checkpoint_output_bytes_total" [] "Bytes of files that checkpoints wrote";
+    CHECKPOINT_COPIED: Counter "checkpoint_copied_bytes_total" []
+        "Of the bytes of files that checkpoints wrote, those of row groups copied as they were";
+    CHECKPOINT_GROUPS: Counter "checkpoint_row_groups_total" ["made"]
+        "Row groups of files that checkpoints wrote: encoded, copied";
     CHECKPOINT_LAG: Gauge "checkpoint_lag_seconds" []
         "Age of the oldest change in a running partition that its file does not hold; 0 for none";
     CHECKPOINTS_RUNNING: Gauge "checkpoints_running" [] "Checkpoints under way";

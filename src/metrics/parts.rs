@@ -49,6 +49,25 @@ pub struct CheckpointMetrics {
     pub bytes_in: Counter,
     /// Bytes of files written.
     pub bytes_out: Counter,
+    /// Of these, bytes of row groups copied as they were.
+    pub bytes_copied: Counter,
+    /// Row groups copied as they were.
+    pub groups_copied: Counter,
+    /// Row groups encoded.
+    pub groups_encoded: Counter,
+}
+
+/// What a checkpoint's file was made of.
+#[derive(Debug, Clone, Copy)]
+pub struct MadeOf {
+    /// All its bytes.
+    pub bytes: u64,
+    /// Those of row groups copied as they were.
+    pub bytes_copied: u64,
+    /// Row groups copied as they were.
+    pub groups_copied: u64,
+    /// Row groups encoded.
+    pub groups_encoded: u64,
 }
 
 impl Default for CheckpointMetrics {
@@ -60,6 +79,9 @@ impl Default for CheckpointMetrics {
             duration: Histogram::latency(),
             bytes_in: Counter::default(),
             bytes_out: Counter::default(),
+            bytes_copied: Counter::default(),
+            groups_copied: Counter::default(),
+            groups_encoded: Counter::default(),
         }
     }
 }
@@ -90,11 +112,16 @@ pub struct UnderWay<'a> {
 }
 
 impl UnderWay<'_> {
-    /// It ended: with the bytes of its file where it was written.
-    pub fn end(mut self, took: Duration, bytes_out: Option<u64>) {
+    /// It ended: with what its file was made of where it was written.
+    pub fn end(mut self, took: Duration, written: Option<MadeOf>) {
         self.metrics.duration.observe_time(took);
-        self.metrics.bytes_out.add(bytes_out.unwrap_or(0));
-        self.written = bytes_out.is_some();
+        if let Some(file) = written {
+            self.metrics.bytes_out.add(file.bytes);
+            self.metrics.bytes_copied.add(file.bytes_copied);
+            self.metrics.groups_copied.add(file.groups_copied);
+            self.metrics.groups_encoded.add(file.groups_encoded);
+        }
+        self.written = written.is_some();
     }
 }
 
@@ -184,10 +211,13 @@ mod tests {
         let metrics = CheckpointMetrics::default();
         let (one, two) = (metrics.begin(10), metrics.begin(20));
         assert_eq!(metrics.running(), 2);
-        one.end(Duration::from_millis(1), Some(5));
+        let file = MadeOf { bytes: 5, bytes_copied: 3, groups_copied: 2, groups_encoded: 1 };
+        one.end(Duration::from_millis(1), Some(file));
         drop(two);
         assert_eq!((metrics.written.get(), metrics.failed.get(), metrics.running()), (1, 1, 0));
         assert_eq!((metrics.bytes_in.get(), metrics.bytes_out.get()), (30, 5));
+        assert_eq!(metrics.bytes_copied.get(), 3);
+        assert_eq!((metrics.groups_copied.get(), metrics.groups_encoded.get()), (2, 1));
         assert_eq!(metrics.duration.snapshot().total(), 1);
     }
 }

@@ -152,6 +152,12 @@ impl Store {
         out.distribution(&names::CHECKPOINT_SECONDS, &[], &checkpoints.duration.snapshot());
         out.number(&names::CHECKPOINT_IN, &[], checkpoints.bytes_in.get());
         out.number(&names::CHECKPOINT_OUT, &[], checkpoints.bytes_out.get());
+        out.number(&names::CHECKPOINT_COPIED, &[], checkpoints.bytes_copied.get());
+        for (made, count) in
+            [("encoded", &checkpoints.groups_encoded), ("copied", &checkpoints.groups_copied)]
+        {
+            out.number(&names::CHECKPOINT_GROUPS, &[("made", made)], count.get());
+        }
         out.number(&names::CHECKPOINTS_RUNNING, &[], checkpoints.running());
         #[allow(clippy::cast_precision_loss, reason = "metrics are floating point")]
         let lag = self.shared.millis().saturating_sub(oldest) as f64 / 1e3;

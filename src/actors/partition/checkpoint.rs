@@ -17,6 +17,7 @@ use crate::actors::shared::Shared;
 use crate::domain::Kind;
 use crate::domain::{Micros, PartitionKey, RecordId, Row};
 use crate::log::{LogFailure, Lsn, ReadPoint};
+use crate::metrics::parts::MadeOf;
 use crate::parquet::legacy::redacted;
 use crate::parquet::{
     self, AdoptedFile, Base, Changes, Fetched, FileView, Footer, Options, ParquetError, RangeSource,
@@ -87,11 +88,15 @@ pub async fn write(shared: &Arc<Shared>, plan: Plan) -> Result<Published, Checkp
     let under_way = metrics.begin(plan.upserts.iter().map(|row| row.memory() as u64).sum());
     let written = write_plan(shared, plan).await;
     let took = clock.monotonic().saturating_sub(began);
-    under_way.end(took, written.as_ref().ok().map(|published| published.file.len));
-    written
+    under_way.end(took, written.as_ref().ok().map(|(_, made_of)| *made_of));
+    written.map(|(published, _)| published)
 }
 
-async fn write_plan(shared: &Arc<Shared>, plan: Plan) -> Result<Published, CheckpointError> {
+/// What was written, and what its file was made of.
+async fn write_plan(
+    shared: &Arc<Shared>,
+    plan: Plan,
+) -> Result<(Published, MadeOf), CheckpointError> {
     shared.log.sync_through(plan.through).await?;
     let path = layout::partition_file(&plan.key);
     let replaces_own = plan.legacy.is_empty();
@@ -112,7 +117,7 @@ async fn write_plan(shared: &Arc<Shared>, plan: Plan) -> Result<Published, Check
     };
     let key = plan.key.clone();
     let mut changes = Changes { upserts: plan.upserts, deletes: plan.deletes, fresh: plan.fresh };
-    let (bytes, view) = blocking(&shared.env, move || -> Result<_, ParquetError> {
+    let (bytes, made_of, view) = blocking(&shared.env, move || -> Result<_, ParquetError> {
         if let (Some((source, view)), Some(before)) = (&base, plan.expired_before) {
             changes.deletes.extend(expired(view, source, before)?);
         }
@@ -120,7 +125,13 @@ async fn write_plan(shared: &Arc<Shared>, plan: Plan) -> Result<Published, Check
         let encoded =
             parquet::encode(key.table(), base.as_ref(), &changes, &footer, &Options::default())?;
         let view = FileView::open(&encoded.bytes)?;
-        Ok((encoded.bytes, view))
+        let made_of = MadeOf {
+            bytes: encoded.bytes.len() as u64,
+            bytes_copied: encoded.bytes_copied,
+            groups_copied: encoded.groups_copied as u64,
+            groups_encoded: encoded.groups_encoded as u64,
+        };
+        Ok((encoded.bytes, made_of, view))
     })
     .await?;
     // An archived month that was changed comes back to the tables.
@@ -141,7 +152,8 @@ async fn write_plan(shared: &Arc<Shared>, plan: Plan) -> Result<Published, Check
     }
     let file = BaseFile { path, len, version, view: Arc::new(view) };
     let groups = file.groups();
-    Ok(Published { groups, foreign_ids: plan.foreign_ids, through: plan.through.lsn, file })
+    let through = plan.through.lsn;
+    Ok((Published { groups, foreign_ids: plan.foreign_ids, through, file }, made_of))
 }
 
 /// The ids of row groups whose rows were all created before an instant. Groups with younger rows
