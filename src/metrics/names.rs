@@ -213,6 +213,7 @@ mod tests {
             "code",
             "endpoint",
             "kind",
+            "made",
             "method",
             "mode",
             "operation",
