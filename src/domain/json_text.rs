@@ -94,18 +94,22 @@ fn is_surely_compact(bytes: &[u8]) -> bool {
     if memchr::memchr(b'\\', bytes).is_some() {
         return false;
     }
-    // Few enough bytes for a count in one of them, which the compiler does for many at once.
-    let opening = |part: &[u8]| {
-        part.iter().fold(0_u8, |sum, b| sum + u8::from(*b == b'{') + u8::from(*b == b'['))
-    };
-    let open: usize = bytes.chunks(128).map(|part| usize::from(opening(part))).sum();
     // Of two tokens side by side, one is a bracket, a comma or a colon.
     let apart = |byte: Option<&u8>| matches!(byte, Some(b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9'));
-    open <= MAX_JSON_DEPTH
+    opening_brackets(bytes) <= MAX_JSON_DEPTH
         && memchr::memchr_iter(b' ', bytes).all(|at| {
             apart(at.checked_sub(1).and_then(|before| bytes.get(before)))
                 && apart(bytes.get(at + 1))
         })
+}
+
+/// How many opening brackets there are, inside strings too: no value is nested deeper.
+pub(super) fn opening_brackets(bytes: &[u8]) -> usize {
+    // Few enough bytes for a count in one of them, which the compiler does for many at once.
+    let opening = |part: &[u8]| {
+        part.iter().fold(0_u8, |sum, b| sum + u8::from(*b == b'{') + u8::from(*b == b'['))
+    };
+    bytes.chunks(128).map(|part| usize::from(opening(part))).sum()
 }
 
 /// Index after the closing quote of the string whose first character is at `at`.

@@ -4,6 +4,8 @@
 //! too many values or nest too deep is refused before a parser sees it. It does not check that
 //! the text is JSON; whatever it lets through, the parser judges.
 
+use super::json_text::opening_brackets;
+
 /// Which limit an input passes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Limit {
@@ -117,8 +119,7 @@ impl InputLimits {
     /// Whether a body is within the limits however its bytes are arranged, as nearly all are: it
     /// has no more bytes than values are allowed, and no more opening brackets than levels.
     fn surely_holds(&self, body: &[u8]) -> bool {
-        let count = |bracket| memchr::memchr_iter(bracket, body).count();
-        body.len() <= self.nodes && count(b'{') + count(b'[') <= self.depth
+        body.len() <= self.nodes && opening_brackets(body) <= self.depth
     }
 }
 

@@ -88,13 +88,13 @@ thread_local! {
 impl Executor for Threads {
     fn block(&self, job: Job) {
         // The job says itself what became of it, a panic too: by not saying anything.
+        let job = || drop(catch_unwind(AssertUnwindSafe(job)));
         if BUSY.get() {
-            drop(catch_unwind(AssertUnwindSafe(job)));
-            return;
+            return job();
         }
         drop(tokio::task::spawn_blocking(|| {
             BUSY.set(true);
-            drop(catch_unwind(AssertUnwindSafe(job)));
+            job();
             BUSY.set(false);
         }));
     }

@@ -32,30 +32,16 @@ const COMPRESSED_BYTES_OF_SMALL: usize = 128;
 /// By how much a dictionary makes its column smaller, about.
 const DICTIONARY_GAIN: usize = 16;
 
-/// Properties of a file; those of its groups are [`properties`].
-pub(super) fn of_file(table: Table, schema: &SchemaDescriptor) -> CrateResult<WriterPropertiesPtr> {
-    of_size(Size::Large, table, schema, 0, &[], 1)
-}
-
-/// Properties of a row group of `rows` rows whose columns have so many bytes, about.
+/// Properties of a row group of so many rows, whose columns have so many bytes, about; without
+/// these, of a file.
 pub(super) fn properties(
     table: Table,
     schema: &SchemaDescriptor,
-    rows: usize,
-    bytes: &[usize],
+    group: Option<(usize, &[usize])>,
     zstd_level: i32,
 ) -> CrateResult<WriterPropertiesPtr> {
-    of_size(Size::of(rows, bytes), table, schema, rows, bytes, zstd_level)
-}
-
-fn of_size(
-    size: Size,
-    table: Table,
-    schema: &SchemaDescriptor,
-    rows: usize,
-    bytes: &[usize],
-    zstd_level: i32,
-) -> CrateResult<WriterPropertiesPtr> {
+    let size = group.map_or(Size::Large, |(rows, bytes)| Size::of(rows, bytes));
+    let (rows, bytes) = group.unwrap_or_default();
     let compressed = if size == Size::Small { COMPRESSED_BYTES_OF_SMALL } else { COMPRESSED_BYTES };
     let mut builder = WriterProperties::builder()
         .set_created_by(format!("{CREATED_BY} {}", env!("CARGO_PKG_VERSION")))

@@ -14,7 +14,7 @@ use ::parquet::file::writer::SerializedFileWriter;
 use ::parquet::schema::types::TypePtr;
 
 use super::copy::CopiedGroup;
-use super::properties::{of_file, properties};
+use super::properties::properties;
 use super::schema::{arrow_hint, arrow_schema, parquet_schema};
 use super::{Encoded, Footer, Options, ParquetError, checksums, columns};
 use crate::domain::{Row, Table, UserId};
@@ -42,7 +42,7 @@ impl<'a> FileWriter<'a> {
         let schema = arrow_schema(table);
         let parquet = parquet_schema(&schema)?;
         let root = parquet.root_schema_ptr();
-        let props = of_file(table, &parquet)?;
+        let props = properties(table, &parquet, None, options.zstd_level)?;
         let file = SerializedFileWriter::new(Vec::new(), Arc::clone(&root), props)?;
         let done = Encoded {
             bytes: Bytes::new(),
@@ -59,7 +59,7 @@ impl<'a> FileWriter<'a> {
         let arrays = columns::arrays(self.table, self.user, rows);
         let bytes: Vec<usize> = arrays.iter().map(bytes_of).collect();
         let (schema, level) = (self.file.schema_descr(), self.options.zstd_level);
-        let props = properties(self.table, schema, rows.len(), &bytes, level)?;
+        let props = properties(self.table, schema, Some((rows.len(), &bytes)), level)?;
         // Column writers take their properties from a file writer; this one is for nothing else.
         let of_group = SerializedFileWriter::new(io::sink(), Arc::clone(&self.root), props)?;
         let factory = ArrowRowGroupWriterFactory::new(&of_group, Arc::clone(&self.schema));

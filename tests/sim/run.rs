@@ -232,9 +232,7 @@ impl Run {
             None => Ok(end),
         }
     }
-}
 
-impl Run {
     /// Where a file was removed, everything is still on the disk.
     fn check_removals(&self) {
         if self.disk.has_removed()

@@ -38,6 +38,14 @@ pub enum CheckpointError {
     Parquet(#[from] ParquetError),
 }
 
+impl CheckpointError {
+    /// Whether the partition's file may be another one now: the new one where only its survival is
+    /// in doubt, or somebody else's.
+    pub(super) fn may_have_replaced(&self) -> bool {
+        matches!(self, Self::Storage(error) if !matches!(error, StorageError::Full))
+    }
+}
+
 impl From<io::Error> for CheckpointError {
     fn from(error: io::Error) -> Self {
         Self::Storage(StorageError::Io(error))

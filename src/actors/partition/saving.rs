@@ -90,8 +90,8 @@ impl Partition {
     fn saved(&mut self, written: Result<Published, CheckpointError>, ctx: &mut Context<Self>) {
         let replies = self.saving.take().map(|s| s.replies).unwrap_or_default();
         self.stats.saving.store(false, Ordering::Relaxed);
-        if !matches!(written, Err(CheckpointError::Log(_))) {
-            // The file may have been replaced while it was read, or after that.
+        if written.as_ref().err().is_none_or(CheckpointError::may_have_replaced) {
+            // It may have been while the file was read, or after that.
             match self.state {
                 State::Loading => self.load_again = true,
                 State::Failed(_) => self.start_loading(ctx),
@@ -119,10 +119,8 @@ impl Partition {
             Err(error) => {
                 tracing::warn!(partition = %self.key, %error, "checkpoint failed and will be tried again");
                 ready.rows.unfreeze();
-                let same_file = matches!(&error, CheckpointError::Storage(StorageError::Full));
-                if let (CheckpointError::Storage(_), false) = (&error, same_file) {
-                    // The file may not be the one this partition knows, and is the new one where
-                    // only its survival is in doubt: what is there is read again.
+                if error.may_have_replaced() {
+                    // What is there is read again.
                     self.parked_to_queue();
                     self.start_loading(ctx);
                 }
