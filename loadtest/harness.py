@@ -40,6 +40,9 @@ def main(body):
     """Runs `body` so that interrupts clean up and errors are one line; the exit status is 1 where it
     gives False: a goal was missed."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # A server that is started must not hear of settings in the caller's environment.
+    for variable in [name for name in os.environ if name.startswith("AUDIENCE_STORE_")]:
+        del os.environ[variable]
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if hard != resource.RLIM_INFINITY and hard < 4096:
@@ -85,6 +88,20 @@ class Tools:
     def measure(self, *arguments):
         """Runs a load; its report."""
         return json.loads(self.drive(*arguments, "--json"))
+
+    def measure_good(self, *arguments):
+        """Runs a load of which every answer must be good; its report."""
+        found = self.measure(*arguments)
+        if found["errors"]:
+            raise Failed(f"{found['errors']} of {arguments[0]} failed: {found['errors_by_status']} "
+                         f"{found['errors_without_answer']}")
+        return found
+
+
+def drop_caches():
+    """Empties the page cache; needs root."""
+    os.sync()
+    Path("/proc/sys/vm/drop_caches").write_text("3")
 
 
 def free_address():
