@@ -66,12 +66,23 @@ pub struct Shared {
     pub checkpoints: Arc<Semaphore>,
 }
 
+/// Share of the log's bound past which everything unsaved is due.
+const HURRY: (u64, u64) = (1, 2);
+
 impl Shared {
     /// What a user has, where quotas limit it.
     #[must_use]
     pub fn usage(&self, user: &UserId) -> Option<Arc<Usage>> {
         let quotas = self.limits.quotas;
         quotas.any().then(|| self.registry.usage(user, quotas))
+    }
+
+    /// Whether the log holds so much of what it may that all unsaved changes should reach their
+    /// files now, whatever else there is to do.
+    #[must_use]
+    pub fn is_in_a_hurry(&self) -> bool {
+        let log = self.log.status();
+        log.bytes > log.max_bytes * HURRY.0 / HURRY.1
     }
 
     /// Monotonic milliseconds, never 0.

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::background::Background;
+
 /// Work that blocks, to be done once.
 pub type Job = Box<dyn FnOnce() + Send>;
 
@@ -48,6 +50,11 @@ pub trait Working: Send {
 pub trait Executor: Send + Sync {
     /// Does `job` off the caller's thread. Called where a tokio runtime is.
     fn block(&self, job: Job);
+    /// As [`Executor::block`], for what takes the processor for a while and what nobody waits for:
+    /// it steps back behind everything else.
+    fn background(&self, job: Job) {
+        self.block(job);
+    }
     /// Starts a worker.
     ///
     /// # Errors
@@ -65,38 +72,73 @@ pub fn blocking<T: Send + 'static, F: FnOnce() -> T + Send + 'static>(
     executor: &dyn Executor,
     work: F,
 ) -> impl Future<Output = io::Result<T>> + Send + use<T, F> {
-    let (done, answer) = oneshot::channel();
-    executor.block(Box::new(move || {
-        // Whoever asked may have gone away.
-        let _ = done.send(work());
-    }));
-    async move { answer.await.map_err(|_| io::Error::other("the work was not finished")) }
+    let (job, done) = job(work);
+    executor.block(job);
+    done
 }
 
-/// The machine's threads: tokio's pool for what blocks, a thread a worker.
+/// As [`blocking`], behind everything else: [`Executor::background`].
+///
+/// # Errors
+/// Where the work panicked.
+pub fn in_background<T: Send + 'static, F: FnOnce() -> T + Send + 'static>(
+    executor: &dyn Executor,
+    work: F,
+) -> impl Future<Output = io::Result<T>> + Send + use<T, F> {
+    let (job, done) = job(work);
+    executor.background(job);
+    done
+}
+
+/// Work as a job, and what tells that it is done.
+fn job<T: Send + 'static, F: FnOnce() -> T + Send + 'static>(
+    work: F,
+) -> (Job, impl Future<Output = io::Result<T>> + Send + use<T, F>) {
+    let (done, answer) = oneshot::channel();
+    let job = Box::new(move || {
+        // Whoever asked may have gone away.
+        let _ = done.send(work());
+    });
+    (job, async move { answer.await.map_err(|_| io::Error::other("the work was not finished")) })
+}
+
+/// The machine's threads: tokio's pool for what blocks, few and modest ones for what is done in the
+/// background, a thread a worker.
 ///
 /// A job that asks for another and waits for it, as one that reads a stored file does, gets it done
 /// on its own thread. Were it queued, as many such jobs as the pool has threads would wait for one
 /// that becomes free, all of them, for ever.
-pub struct Threads;
+#[derive(Default)]
+pub struct Threads {
+    background: Background,
+}
 
 thread_local! {
     /// Whether this thread of the pool is doing a job.
     static BUSY: Cell<bool> = const { Cell::new(false) };
 }
 
+/// Does `job` here, where this thread is doing one already; otherwise hands it to `pool`.
+fn here_or_on(pool: impl FnOnce(Job), job: Job) {
+    // The job says itself what became of it, a panic too: by not saying anything.
+    let job = || drop(catch_unwind(AssertUnwindSafe(job)));
+    if BUSY.get() {
+        return job();
+    }
+    pool(Box::new(|| {
+        BUSY.set(true);
+        job();
+        BUSY.set(false);
+    }));
+}
+
 impl Executor for Threads {
     fn block(&self, job: Job) {
-        // The job says itself what became of it, a panic too: by not saying anything.
-        let job = || drop(catch_unwind(AssertUnwindSafe(job)));
-        if BUSY.get() {
-            return job();
-        }
-        drop(tokio::task::spawn_blocking(|| {
-            BUSY.set(true);
-            job();
-            BUSY.set(false);
-        }));
+        here_or_on(|job| drop(tokio::task::spawn_blocking(job)), job);
+    }
+
+    fn background(&self, job: Job) {
+        here_or_on(|job| self.background.block(job), job);
     }
 
     fn start(&self, name: &str, mut worker: Box<dyn Worker>) -> io::Result<Box<dyn Working>> {
@@ -126,10 +168,43 @@ mod tests {
 
     #[tokio::test]
     async fn work_is_done_elsewhere_and_a_panic_in_it_is_an_error() {
-        let here = thread::current().id();
-        let there = blocking(&Threads, || thread::current().id()).await.expect("work");
+        let (here, threads) = (thread::current().id(), Threads::default());
+        let there = blocking(&threads, || thread::current().id()).await.expect("work");
         assert_ne!(here, there);
-        blocking(&Threads, || panic!("on purpose")).await.expect_err("a panic");
+        blocking(&threads, || panic!("on purpose")).await.expect_err("a panic");
+        let behind = in_background(&threads, || thread::current().id()).await.expect("work");
+        assert!(behind != here && behind != there);
+        in_background(&threads, || panic!("on purpose")).await.expect_err("a panic");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn what_is_done_in_the_background_steps_back_behind_all_else() {
+        let threads = Threads::default();
+        let niceness = || rustix::process::getpriority_process(None).expect("niceness");
+        let own = niceness();
+        let behind = in_background(&threads, niceness).await.expect("work");
+        assert!(behind > own || own >= 10, "{behind} and {own}");
+        assert_eq!(blocking(&threads, niceness).await.expect("work"), own);
+    }
+
+    #[tokio::test]
+    async fn as_many_jobs_as_there_are_processors_are_done_in_the_background_at_once() {
+        let threads = Threads::default();
+        let most = thread::available_parallelism().map_or(1, usize::from);
+        let under_way = Arc::new(std::sync::Barrier::new(most));
+        let jobs = (0..3 * most).map(|_| {
+            let under_way = Arc::clone(&under_way);
+            in_background(&threads, move || {
+                // All of a round meet here.
+                under_way.wait();
+                thread::current().id()
+            })
+        });
+        let ids = futures_util::future::join_all(jobs.collect::<Vec<_>>()).await;
+        let ids: std::collections::HashSet<_> =
+            ids.into_iter().map(|id| id.expect("work")).collect();
+        assert_eq!(ids.len(), most);
     }
 
     #[test]
@@ -141,18 +216,23 @@ mod tests {
             .build()
             .expect("runtime");
         let handle = one.handle().clone();
+        let threads = Arc::new(Threads::default());
+        let its = Arc::clone(&threads);
+        let nested = move || {
+            let inner = || blocking(its.as_ref(), || thread::current().id());
+            let done = handle.block_on(async { inner().await.expect("inner work") });
+            let panic = blocking(its.as_ref(), || panic!("on purpose"));
+            handle.block_on(panic).expect_err("a panic");
+            done == thread::current().id()
+        };
         let done = one.block_on(async {
-            let nested = blocking(&Threads, move || {
-                let inner = || blocking(&Threads, || thread::current().id());
-                let done = handle.block_on(async { inner().await.expect("inner work") });
-                let panic = blocking(&Threads, || panic!("on purpose"));
-                handle.block_on(panic).expect_err("a panic");
-                done == thread::current().id()
-            });
+            let (nested, behind) = (nested.clone(), in_background(threads.as_ref(), nested));
+            let both = futures_util::future::join(blocking(threads.as_ref(), nested), behind);
             // What waits for ever must fail.
-            tokio::time::timeout(Duration::from_mins(1), nested).await
+            tokio::time::timeout(Duration::from_mins(1), both).await
         });
         one.shutdown_background();
-        assert!(done.expect("a thread that waits for itself").expect("outer work"));
+        let (nested, behind) = done.expect("a thread that waits for itself");
+        assert!(nested.expect("outer work") && behind.expect("outer work"));
     }
 }

@@ -1,6 +1,7 @@
 //! What the store takes from the world: clock, randomness, files, threads. Injected, so that a simulation
 //! can own them; the ambient ones are banned in `clippy.toml`.
 
+mod background;
 mod clock;
 mod descriptors;
 mod executor;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 
 pub use clock::{Clock, SystemClock};
 pub use descriptors::{connections_within, is_no_descriptor, raise_limit};
-pub use executor::{Bell, Executor, Job, Threads, Turn, Worker, Working, blocking};
+pub use executor::{Bell, Executor, Job, Threads, Turn, Worker, Working, blocking, in_background};
 pub use fs::{DirEntry, File, FileKind, FileSystem, OpenMode, Space, Stat};
 pub use lock::lock_file;
 pub use os_fs::OsFileSystem;
@@ -43,7 +44,7 @@ impl Env {
             clock: Arc::new(SystemClock::new()),
             random: Arc::new(OsRandom),
             fs: Arc::new(OsFileSystem),
-            executor: Arc::new(Threads),
+            executor: Arc::new(Threads::default()),
         }
     }
 
@@ -56,5 +57,17 @@ impl Env {
         work: F,
     ) -> impl Future<Output = io::Result<T>> + Send + use<T, F> {
         blocking(self.executor.as_ref(), work)
+    }
+
+    /// Does work that takes the processor for a while and that nobody waits for: [`in_background`]
+    /// on this world's executor.
+    ///
+    /// # Errors
+    /// Where the work panicked.
+    pub fn in_background<T: Send + 'static, F: FnOnce() -> T + Send + 'static>(
+        &self,
+        work: F,
+    ) -> impl Future<Output = io::Result<T>> + Send + use<T, F> {
+        in_background(self.executor.as_ref(), work)
     }
 }

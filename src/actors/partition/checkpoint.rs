@@ -74,6 +74,15 @@ pub struct Plan {
     pub expired_before: Option<Micros>,
 }
 
+/// Whether anybody waits for a checkpoint.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Urgency {
+    /// Its time has come: it steps back behind requests, unless the log fills up.
+    Routine,
+    /// Somebody asked for it, or the partition is to stop.
+    AskedFor,
+}
+
 /// What a checkpoint wrote.
 pub struct Published {
     /// The file.
@@ -90,11 +99,15 @@ pub struct Published {
 ///
 /// # Errors
 /// [`CheckpointError`]; nothing is lost and the checkpoint can be tried again.
-pub async fn write(shared: &Arc<Shared>, plan: Plan) -> Result<Published, CheckpointError> {
+pub async fn write(
+    shared: &Arc<Shared>,
+    plan: Plan,
+    urgency: Urgency,
+) -> Result<Published, CheckpointError> {
     let (metrics, clock) = (&shared.metrics.checkpoints, &shared.env.clock);
     let began = clock.monotonic();
     let under_way = metrics.begin(plan.upserts.iter().map(|row| row.memory() as u64).sum());
-    let written = write_plan(shared, plan).await;
+    let written = write_plan(shared, plan, urgency).await;
     let took = clock.monotonic().saturating_sub(began);
     under_way.end(took, written.as_ref().ok().map(|(_, made_of)| *made_of));
     written.map(|(published, _)| published)
@@ -104,6 +117,7 @@ pub async fn write(shared: &Arc<Shared>, plan: Plan) -> Result<Published, Checkp
 async fn write_plan(
     shared: &Arc<Shared>,
     plan: Plan,
+    urgency: Urgency,
 ) -> Result<(Published, MadeOf), CheckpointError> {
     shared.log.sync_through(plan.through).await?;
     let path = layout::partition_file(&plan.key);
@@ -125,7 +139,7 @@ async fn write_plan(
     };
     let key = plan.key.clone();
     let mut changes = Changes { upserts: plan.upserts, deletes: plan.deletes, fresh: plan.fresh };
-    let (bytes, made_of, view) = blocking(&shared.env, move || -> Result<_, ParquetError> {
+    let encode = move || -> Result<_, ParquetError> {
         if let (Some((source, view)), Some(before)) = (&base, plan.expired_before) {
             changes.deletes.extend(expired(view, source, before)?);
         }
@@ -140,8 +154,11 @@ async fn write_plan(
             groups_encoded: encoded.groups_encoded as u64,
         };
         Ok((encoded.bytes, made_of, view))
-    })
-    .await?;
+    };
+    let (bytes, made_of, view) = match urgency {
+        Urgency::Routine if !shared.is_in_a_hurry() => shared.env.in_background(encode).await??,
+        Urgency::Routine | Urgency::AskedFor => blocking(&shared.env, encode).await?,
+    };
     // An archived month that was changed comes back to the tables.
     let archived = plan.file.as_ref().map(|f| f.path.clone()).filter(|p| *p != path);
     let in_place = plan.file.as_ref().filter(|f| f.path == path);

@@ -8,7 +8,7 @@ use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::actor::{Partition, Saving, State, Then};
-use super::checkpoint::{self, CheckpointError, Published};
+use super::checkpoint::{self, CheckpointError, Published, Urgency};
 use super::load::LoadError;
 use crate::actors::StoreError;
 use crate::actors::messages::{ReplyTo, Work, answer};
@@ -74,12 +74,14 @@ impl Partition {
         }
         let plan = ready.freeze();
         let shared = Arc::clone(&self.shared);
+        // The checkpointer brings one.
+        let urgency = if permit.is_some() { Urgency::Routine } else { Urgency::AskedFor };
         let writing = async move {
             let permit = match permit {
                 Some(permit) => Ok(permit),
                 None => Arc::clone(&shared.checkpoints).acquire_owned().await,
             };
-            let written = checkpoint::write(&shared, plan).await;
+            let written = checkpoint::write(&shared, plan, urgency).await;
             drop(permit);
             written
         };

@@ -19,15 +19,12 @@ use crate::log::{FullReason, LogState};
 const LOOK: Duration = Duration::from_millis(50);
 /// How many partitions of the oldest log segment are woken at once.
 const WAKE: usize = 64;
-/// Share of the log's bound past which everything unsaved is due.
-const HURRY: (u64, u64) = (1, 2);
 
 /// Runs until the supervisor's thread stops.
 pub async fn run(shared: Arc<Shared>, door: Door) {
     let mut looked: u64 = 0;
     loop {
-        let status = shared.log.status();
-        let hurry = status.bytes > status.max_bytes * HURRY.0 / HURRY.1;
+        let hurry = shared.is_in_a_hurry();
         let slots = shared.registry.all();
         let unsaved: Vec<Unsaved> = slots.iter().map(|slot| view(slot)).collect();
         let due = policy::due(shared.millis(), &unsaved, &shared.limits, hurry);
@@ -43,7 +40,7 @@ pub async fn run(shared: Arc<Shared>, door: Door) {
         if looked.is_multiple_of(10) {
             wake_oldest(&shared, &door).await;
             remove_segments(&shared).await;
-            if status.state == LogState::Full(FullReason::Storage) {
+            if shared.log.status().state == LogState::Full(FullReason::Storage) {
                 // Where there is room again, a new segment says so, without waiting for a write
                 // that may never come: nobody sends any to a server that is not ready.
                 shared.log.rotate();
