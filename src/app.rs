@@ -328,15 +328,11 @@ pub async fn begin(
             "the log ended in a record that was never acknowledged; it was cut off"
         );
     }
-    for (user, lsn) in &report.erased {
-        if let Err(error) = Store::finish_erasure(&shared, user, *lsn).await {
-            tracing::error!(%error, "an erasure could not be finished and will be at the next start");
-        }
-    }
+    let unfinished = Store::finish_erasures(&shared, &report.erased).await;
     note_recovery(&shared.metrics.recovery, report);
     let records = report.records;
     tracing::info!(records, segments = report.segments, "log opened");
-    let store = Store::start(Arc::clone(&shared), audit, threads);
+    let store = Store::start(Arc::clone(&shared), audit, threads, unfinished);
     actix_web::rt::spawn(async move {
         if let Err(error) = Store::survey(shared).await {
             tracing::warn!(%error, "not every file could be looked at");

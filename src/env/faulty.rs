@@ -16,6 +16,8 @@ pub struct Faults {
     pub hold_puts: bool,
     /// Segments of the log wait to be opened for reading.
     pub hold_log_reads: bool,
+    /// No Parquet file can be removed.
+    pub refuse_removals: bool,
 }
 
 #[derive(Default)]
@@ -87,6 +89,10 @@ impl FileSystem for FaultyFs {
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
+        let is_parquet = path.extension().is_some_and(|e| e == "parquet");
+        if is_parquet && lock(&self.0.0).faults.refuse_removals {
+            return Err(io::Error::other("refused"));
+        }
         OsFileSystem.remove_file(path)
     }
 

@@ -2,25 +2,21 @@
 //!
 //! Order, so that a crash anywhere neither brings records back nor loses others': the user is
 //! fenced off; his partitions stop without saving; the log takes an erase record, which hides all
-//! earlier ones of his; his folders go; the audit line is written. A start after a crash finds
-//! the erase record and removes the folders again. Last, what the log still holds of him goes
-//! with its segments.
+//! earlier ones of his; his folders go, and he is let in again; the audit line is written. A start
+//! after a crash finds the erase record and removes the folders again. Last, what the log still
+//! holds of him goes with its segments.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::unfinished::Rest;
 use super::{Store, StoreError};
-use crate::actors::Shared;
 use crate::actors::catalog::Stop;
 use crate::actors::messages::Work;
-use crate::actors::supervisor::Fence;
 use crate::audit::{Actor, AuditError, Event};
 use crate::domain::{Table, UserId};
 use crate::log::Lsn;
-use crate::parquet::FileView;
-use crate::storage::{StorageError, layout};
 
 /// How long an erasure waits for the log to let go of the user's bytes.
 const RELEASE: Duration = Duration::from_secs(10);
@@ -48,34 +44,59 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Erasing`] where it is under way already; [`StoreError::StorageFailed`] where
-    /// files could not be removed: the user is then erased from reads, and asking again removes
-    /// the rest.
+    /// files could not be removed: everything of the user then answers [`StoreError::Erasing`]
+    /// until they are gone, which is tried again and again, and at once when this is asked again.
     pub async fn erase(&self, user: &UserId, by: &Actor) -> Result<Erased, StoreError> {
+        if let Some(gone) = self.go_on_erasing(user).await {
+            let (files, lsn) = gone?;
+            let log_released = self.release(lsn).await;
+            let erased = Erased { files, log_released, ..Erased::default() };
+            return self.note_erased(user, by, erased).await;
+        }
         let mut counts_complete = true;
         let [audiences, platforms, distributions] = [
             self.counted(user, Table::Audiences, &mut counts_complete).await?,
             self.counted(user, Table::Platforms, &mut counts_complete).await?,
             self.counted(user, Table::Distributions, &mut counts_complete).await?,
         ];
-        let fence = |closed| Fence { user: user.clone(), closed };
-        let fenced = self.supervisor.send(fence(true)).await.map_err(|_| StoreError::Draining)?;
-        if !fenced {
+        if !self.fence(user, true).await.ok_or(StoreError::Draining)? {
             return Err(StoreError::Erasing);
         }
-        let erased = self.erase_fenced(user).await;
-        // The supervisor lives as long as the server; without it nothing starts anyway.
-        let _ = self.supervisor.send(fence(false)).await;
-        self.forget_listings(user).await;
-        self.usage.forget(user);
-        let (files, lsn) = erased?;
+        let lsn = match self.log_erasure(user).await {
+            Ok(lsn) => lsn,
+            Err(error) => {
+                self.fence(user, false).await;
+                return Err(error);
+            }
+        };
+        self.forget(user).await;
         for (table, count) in Table::PUBLIC.into_iter().zip([audiences, platforms, distributions]) {
             if let Some(changes) = self.changes(table) {
                 changes.erased.add(count);
             }
         }
+        self.unfinished.enter(user, Rest { lsn, perhaps_finished: false });
+        let files = match self.go_on_erasing(user).await {
+            Some(Ok((files, _))) => files,
+            Some(Err(error)) => {
+                self.keep_erasing(user.clone());
+                return Err(error);
+            }
+            // Somebody else asked in between, and is at it.
+            None => return Err(StoreError::Erasing),
+        };
         let log_released = self.release(lsn).await;
         let erased =
             Erased { audiences, platforms, distributions, counts_complete, files, log_released };
+        self.note_erased(user, by, erased).await
+    }
+
+    async fn note_erased(
+        &self,
+        user: &UserId,
+        by: &Actor,
+        erased: Erased,
+    ) -> Result<Erased, StoreError> {
         let counts = [
             ("audiences", erased.audiences),
             ("platforms", erased.platforms),
@@ -105,7 +126,9 @@ impl Store {
         }
     }
 
-    async fn erase_fenced(&self, user: &UserId) -> Result<(u64, Lsn), StoreError> {
+    /// Stops what runs of a user who is fenced off and logs that he is gone. On return that
+    /// survives power loss.
+    async fn log_erasure(&self, user: &UserId) -> Result<Lsn, StoreError> {
         self.close_all(user).await?;
         let (done, durable) = oneshot::channel();
         let tell = move |result| {
@@ -114,16 +137,7 @@ impl Store {
         };
         let lsn = self.shared.log.append_erase(user, tell)?;
         durable.await.map_err(|_| StoreError::Draining)??;
-        let files =
-            remove_folders(&self.shared, user).await.map_err(|_| StoreError::StorageFailed)?;
-        self.shared.log.erase_finished(lsn);
-        if let Some(usage) = self.shared.usage(user) {
-            usage.erased();
-        }
-        for table in Table::ALL {
-            self.shared.registry.changed(&self.shared.registry.table(user, table));
-        }
-        Ok((files, lsn))
+        Ok(lsn)
     }
 
     async fn close_all(&self, user: &UserId) -> Result<(), StoreError> {
@@ -166,61 +180,4 @@ impl Store {
         };
         tokio::time::timeout(RELEASE, release).await.unwrap_or(false)
     }
-}
-
-/// Removes the folders of a user and answers how many files that were.
-///
-/// # Errors
-/// [`StorageError`]; some may be gone.
-pub async fn remove_folders(shared: &Shared, user: &UserId) -> Result<u64, StorageError> {
-    let mut files = 0;
-    for table in Table::ALL {
-        files += shared.storage.delete_tree(&layout::user_folder(user, table)).await?;
-        files += shared.storage.delete_tree(&layout::archive_user_folder(user, table)).await?;
-        files += shared.storage.delete_tree(&layout::legacy_user_folder(user, table)).await?;
-    }
-    shared.archived.forget(user);
-    Ok(files)
-}
-
-/// Finishes, at a start, an erasure that a crash cut short: removes the user's folders unless a
-/// file in them is newer than the erasure.
-///
-/// # Errors
-/// [`StorageError`] where folders cannot be read or removed.
-pub async fn finish(shared: &Arc<Shared>, user: &UserId, lsn: Lsn) -> Result<(), StorageError> {
-    for table in Table::ALL {
-        if !holds_newer(shared, user, table, lsn).await? {
-            shared.storage.delete_tree(&layout::user_folder(user, table)).await?;
-            shared.storage.delete_tree(&layout::archive_user_folder(user, table)).await?;
-        }
-        shared.storage.delete_tree(&layout::legacy_user_folder(user, table)).await?;
-    }
-    shared.log.erase_finished(lsn);
-    Ok(())
-}
-
-async fn holds_newer(
-    shared: &Arc<Shared>,
-    user: &UserId,
-    table: Table,
-    lsn: Lsn,
-) -> Result<bool, StorageError> {
-    for key in super::survey::stored_partitions(shared, user, table).await? {
-        let mut path = layout::partition_file(&key);
-        let mut meta = shared.storage.head(&path).await?;
-        if meta.is_none() {
-            path = layout::archive_file(&key);
-            meta = shared.storage.head(&path).await?;
-        }
-        let Some(meta) = meta else { continue };
-        let bytes = shared.storage.read(&path, 0..meta.len).await?;
-        let applied = FileView::open(&bytes).ok().and_then(|view| {
-            view.footer().filter(|f| f.log_id == shared.log.log_id()).map(|f| f.applied_lsn)
-        });
-        if applied.is_some_and(|applied| applied > lsn.get()) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }

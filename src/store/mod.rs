@@ -25,6 +25,7 @@ mod summary;
 mod survey;
 #[cfg(test)]
 mod tests;
+mod unfinished;
 mod usage;
 mod usage_survey;
 
@@ -48,6 +49,8 @@ pub use list::{ListRequest, Page};
 pub use maintain::Readiness;
 pub use scrub::ScrubCounts;
 pub use summary::Summary;
+use unfinished::Rest;
+pub use unfinished::Unfinished;
 pub use usage_survey::{Stored, TopUser, UsageBook, UsageReport};
 
 use crate::actors::idempotency::Idempotency;
@@ -70,6 +73,7 @@ pub struct Store {
     cache_counts: Arc<CacheCounts>,
     idempotency: Addr<Idempotency>,
     audit: Audit,
+    unfinished: Arc<Unfinished>,
     /// Records put under another key since the start.
     rewrapped: Arc<AtomicU64>,
     /// What users store.
@@ -78,17 +82,25 @@ pub struct Store {
 }
 
 impl Store {
-    /// Starts the actors over `shared`, partitions and catalogs on `threads`. Erasures are noted in
-    /// `audit`. Called on an actix system's thread.
+    /// Starts the actors over `shared`, partitions and catalogs on `threads`, and goes on with
+    /// `unfinished` erasures. Erasures are noted in `audit`. Called on an actix system's thread.
     #[must_use]
-    pub fn start(shared: Arc<Shared>, audit: Audit, threads: Threads) -> Self {
-        let supervisor = Supervisor::new(Arc::clone(&shared), threads).start();
+    pub fn start(
+        shared: Arc<Shared>,
+        audit: Audit,
+        threads: Threads,
+        unfinished: Unfinished,
+    ) -> Self {
+        let erasing = unfinished.users();
+        let supervisor =
+            Supervisor::new(Arc::clone(&shared), threads, erasing.iter().cloned().collect())
+                .start();
         let door = Door::new(Arc::clone(&shared), supervisor.clone());
         let cache_counts = Arc::new(CacheCounts::default());
         let cache = ListingCache::new(shared.limits.cache_bytes, Arc::clone(&cache_counts)).start();
         let idempotency = Idempotency::new().start();
         let (rewrapped, usage, scrub) = (Arc::default(), Arc::default(), Arc::default());
-        Self {
+        let store = Self {
             shared,
             door,
             supervisor,
@@ -96,22 +108,28 @@ impl Store {
             cache_counts,
             idempotency,
             audit,
+            unfinished: Arc::new(unfinished),
             rewrapped,
             usage,
             scrub,
+        };
+        for user in erasing {
+            store.keep_erasing(user);
         }
+        store
     }
 
-    /// Finishes, at a start, an erasure that a crash cut short.
-    ///
-    /// # Errors
-    /// Where folders cannot be read or removed; the next start tries again.
-    pub async fn finish_erasure(
-        shared: &Arc<Shared>,
-        user: &UserId,
-        lsn: Lsn,
-    ) -> Result<(), StorageError> {
-        erase::finish(shared, user, lsn).await
+    /// Finishes, before a start, the erasures that a crash cut short, as far as that can be done.
+    pub async fn finish_erasures(shared: &Arc<Shared>, erased: &[(UserId, Lsn)]) -> Unfinished {
+        let unfinished = Unfinished::default();
+        for (user, lsn) in erased {
+            let rest = Rest { lsn: *lsn, perhaps_finished: true };
+            if let Err(error) = unfinished::remove(shared, user, rest).await {
+                tracing::error!(%error, "an erasure could not be finished, which will be tried again");
+                unfinished.enter(user, rest);
+            }
+        }
+        unfinished
     }
 
     /// Looks at all files once and reports those that cannot be read.

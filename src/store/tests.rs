@@ -18,7 +18,9 @@ use crate::env::faulty::{Faults, FaultyFs};
 use crate::log::{FullReason, LogState};
 
 const SEGMENT: u64 = 64 * 1024;
-const NONE: Faults = Faults { full: false, hold_puts: false, hold_log_reads: false };
+const NONE: Faults =
+    Faults { full: false, hold_puts: false, hold_log_reads: false, refuse_removals: false };
+const REFUSING: Faults = Faults { refuse_removals: true, ..NONE };
 const FULL: Faults = Faults { full: true, ..NONE };
 
 struct Bed {
@@ -82,10 +84,34 @@ impl Bed {
         self.store.save(&self.user, patch(name, bytes), Precondition::None, None).await
     }
 
-    async fn names(&self) -> Vec<String> {
+    async fn listed(&self) -> Result<Vec<String>, StoreError> {
         let request = ListRequest { limit: 1000, ..ListRequest::default() };
-        let page = self.store.list(&self.user, Table::Platforms, request).await.expect("list");
-        page.rows.iter().map(|row| row.text("name").expect("name").to_owned()).collect()
+        let page = self.store.list(&self.user, Table::Platforms, request).await?;
+        Ok(page.rows.iter().map(|row| row.text("name").expect("name").to_owned()).collect())
+    }
+
+    async fn names(&self) -> Vec<String> {
+        self.listed().await.expect("list")
+    }
+
+    async fn erase(&self) -> Result<Erased, StoreError> {
+        self.store.erase(&self.user, &crate::audit::Actor::command()).await
+    }
+
+    /// Nothing of him is shown or taken.
+    async fn is_closed(&self) {
+        let (listed, saved) = (self.listed().await, self.save("too early", 1).await);
+        assert!(matches!(listed, Err(StoreError::Erasing)), "{listed:?}");
+        assert!(matches!(saved, Err(StoreError::Erasing)), "{saved:?}");
+    }
+
+    /// One record in a file, one in the log alone; then his erasure, which cannot remove the file.
+    async fn half_erased(&self) {
+        self.save("in the file", 1).await.expect("save");
+        self.store.checkpoint(false).await.expect("checkpoint");
+        self.save("in the log", 1).await.expect("save");
+        self.fs.set(REFUSING);
+        assert!(matches!(self.erase().await, Err(StoreError::StorageFailed)));
     }
 
     /// Fills the log's segment and the disk, so that the next change needs room there is none for.
@@ -165,6 +191,47 @@ fn a_checkpoint_that_a_reload_overtakes_is_answered_and_nothing_taken_back_reach
         store.close(app::UNTIL_DONE).await.expect("close");
         let bed = reopen(fs, settings, user, folder).await;
         assert_eq!(bed.names().await.len(), filled + 1, "from the file alone");
+        bed.close().await;
+    });
+}
+
+#[test]
+fn who_could_not_be_erased_whole_is_closed_until_he_is_and_comes_back_to_nothing() {
+    run(async |bed| {
+        bed.half_erased().await;
+        bed.is_closed().await;
+        let again = bed.erase().await;
+        assert!(matches!(again, Err(StoreError::StorageFailed)), "{again:?}");
+        bed.fs.set(NONE);
+        assert_eq!(bed.erase().await.expect("the rest").files, 1);
+        assert_eq!(bed.names().await, [""; 0]);
+        bed.save("new", 1).await.expect("save");
+        assert_eq!(bed.names().await, ["new"]);
+        bed.close().await;
+    });
+}
+
+#[test]
+fn a_start_that_cannot_finish_an_erasure_goes_on_with_it_and_shows_nothing_meanwhile() {
+    run(async |bed| {
+        bed.half_erased().await;
+        let Bed { store, settings, fs, user, folder } = bed;
+        store.close(app::UNTIL_DONE).await.expect("close");
+        let bed = reopen(fs, settings, user, folder).await;
+        bed.is_closed().await;
+        bed.fs.set(NONE);
+        // Nobody asks: it goes on by itself.
+        while matches!(bed.listed().await, Err(StoreError::Erasing)) {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(bed.names().await, [""; 0]);
+        bed.save("new", 1).await.expect("save");
+        bed.store.checkpoint(false).await.expect("checkpoint");
+        let Bed { store, settings, fs, user, folder } = bed;
+        store.close(app::UNTIL_DONE).await.expect("close");
+        // A record of the erasure that is still in the log takes nothing that came after it.
+        let bed = reopen(fs, settings, user, folder).await;
+        assert_eq!(bed.names().await, ["new"]);
         bed.close().await;
     });
 }

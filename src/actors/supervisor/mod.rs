@@ -84,16 +84,16 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// A supervisor whose actors run on `threads`.
+    /// A supervisor whose actors run on `threads`. Nothing starts of users who are `fenced` off.
     #[must_use]
-    pub fn new(shared: Arc<Shared>, threads: Threads) -> Self {
+    pub fn new(shared: Arc<Shared>, threads: Threads, fenced: HashSet<UserId>) -> Self {
         Self {
             shared,
             handles: threads.handles(),
             _threads: threads,
             next: 0,
             backoff: HashMap::new(),
-            fenced: HashSet::new(),
+            fenced,
             draining: false,
         }
     }

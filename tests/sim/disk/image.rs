@@ -135,6 +135,26 @@ impl NameChange {
             Self::Link(path, _) | Self::Unlink(path) | Self::Rename(_, path, _) => folder(path),
         }
     }
+
+    fn names(&self) -> [&str; 2] {
+        match self {
+            Self::Link(path, _) | Self::Unlink(path) => [path, path],
+            Self::Rename(from, to, _) => [from, to],
+        }
+    }
+
+    /// Whether this comes to the disk only after `earlier`: both are of one name, or this takes
+    /// away the folder that the other one is in.
+    fn follows(&self, earlier: &Self) -> bool {
+        let (mine, before) = (self.names(), earlier.names());
+        let inside = |name: &str| match self {
+            Self::Unlink(path) => {
+                name.strip_prefix(path.as_str()).is_some_and(|rest| rest.starts_with('/'))
+            }
+            Self::Link(..) | Self::Rename(..) => false,
+        };
+        before.iter().any(|name| mine.contains(name) || inside(name))
+    }
 }
 
 /// The disk's content.
@@ -204,14 +224,23 @@ impl Image {
 
     /// Any of the changes of a folder's names become durable; the rest wait for another sync.
     pub fn sync_some(&mut self, path: &str, dice: &Dice) {
-        let durable = &mut self.durable;
-        self.unsynced.retain(|change| {
-            let synced = change.folder() == path && dice.hits(1, 2);
-            if synced {
-                apply(durable, change);
+        let hits = |change: &NameChange| change.folder() == path && dice.hits(1, 2);
+        let chosen = self.unsynced.iter().map(hits).collect();
+        self.unsynced = self.survive(chosen);
+    }
+
+    /// Makes the chosen changes of names durable, and what comes before them; answers the rest.
+    fn survive(&mut self, mut chosen: Vec<bool>) -> Vec<NameChange> {
+        let changes = std::mem::take(&mut self.unsynced);
+        for later in (0..changes.len()).rev() {
+            for earlier in 0..later {
+                chosen[earlier] |= chosen[later] && changes[later].follows(&changes[earlier]);
             }
-            !synced
-        });
+        }
+        let (survives, rest): (Vec<_>, Vec<_>) =
+            changes.into_iter().zip(chosen).partition(|(_, chosen)| *chosen);
+        survives.iter().for_each(|(change, _)| apply(&mut self.durable, change));
+        rest.into_iter().map(|(change, _)| change).collect()
     }
 
     pub fn unlock(&mut self) {
@@ -223,16 +252,13 @@ impl Image {
     /// Leaves what survives: what is durable, and of the rest what the dice keep.
     pub fn lose_power(&mut self, dice: &Dice) {
         let (mode, keep) = (dice.roll(4), dice.index(self.unsynced.len() + 1));
-        for (index, change) in std::mem::take(&mut self.unsynced).into_iter().enumerate() {
-            let survives = match mode {
-                0 => false,
-                1 => index < keep,
-                _ => dice.hits(1, 2),
-            };
-            if survives {
-                apply(&mut self.durable, &change);
-            }
-        }
+        let survives = |index| match mode {
+            0 => false,
+            1 => index < keep,
+            _ => dice.hits(1, 2),
+        };
+        let chosen = (0..self.unsynced.len()).map(survives).collect();
+        self.survive(chosen);
         let all = self.durable.clone();
         let folders = |name: &str| {
             name.match_indices('/').all(|(at, _)| all.get(&name[..at]) == Some(&Node::Folder))
