@@ -136,9 +136,11 @@ pub fn tell(
     let shared = Arc::clone(shared);
     actix::spawn(async move {
         if let Some(slot) = shared.registry.partition(&key) {
+            shared.metrics.messages.partition.increment();
             // An error means that it stopped: its successor reads the log.
             let _ = slot.addr.send(Work::Learn { row, lsn, epoch }).await;
         }
+        shared.metrics.messages.idempotency.increment();
         drop(ticket);
     });
 }

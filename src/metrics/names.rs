@@ -129,6 +129,8 @@ names! {
     PARTITIONS_RESTARTED: Counter "partitions_restarted_total" [] "Partitions started again after a failure";
     PARTITION_EXITS: Counter "partition_exits_total" ["reason"]
         "Partitions that ended: idle (passivated), closed (erased or shut down), failed, panicked";
+    MESSAGES: Counter "messages_total" ["to"]
+        "Messages that requests put into mailboxes: of partitions, catalogs, the listing cache (cache), keyed requests (idempotency), the supervisor";
     UNREADABLE_FILES: Gauge "unreadable_files" [] "Files that cannot be read";
 
     CACHE_HITS: Counter "listing_cache_hits_total" [] "Listings served from the cache";
@@ -221,6 +223,7 @@ mod tests {
             "reason",
             "status",
             "table",
+            "to",
             "version",
             "window",
         ];

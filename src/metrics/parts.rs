@@ -15,6 +15,23 @@ pub struct Parts {
     pub records: RecordMetrics,
     /// The start.
     pub recovery: RecoveryMetrics,
+    /// Messages that requests send.
+    pub messages: MessageMetrics,
+}
+
+/// Messages that were put into mailboxes for requests, by whose.
+#[derive(Debug, Default)]
+pub struct MessageMetrics {
+    /// Partitions', ledgers of `Idempotency-Key` among them.
+    pub partition: Counter,
+    /// Catalogs'.
+    pub catalog: Counter,
+    /// The listing cache's.
+    pub cache: Counter,
+    /// That of the actor which lets one request with a key in at a time.
+    pub idempotency: Counter,
+    /// The supervisor's.
+    pub supervisor: Counter,
 }
 
 /// Starts and ends of partitions.

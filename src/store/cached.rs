@@ -35,6 +35,7 @@ impl Store {
             self.cache_counts.hits.fetch_add(1, Ordering::Relaxed);
             if tell {
                 // A busy cache hears of it another time.
+                self.shared.metrics.messages.cache.increment();
                 let _ = self.cache.try_send(Used(key));
             }
             return Ok(listing);
@@ -48,6 +49,7 @@ impl Store {
         }
         let (reply, answer) = oneshot::channel();
         // Without an answer from a busy cache the listing is made afresh.
+        self.shared.metrics.messages.cache.increment();
         let _ = self.cache.try_send(Lookup { key: key.clone(), generations, reply });
         if let Ok(Some(listing)) = answer.await {
             front.remember(key, &listing, read_at, now);
@@ -56,6 +58,7 @@ impl Store {
         let body = make.await?;
         let listing = Arc::new(Listing { etag: etag(&body), body });
         // As above.
+        self.shared.metrics.messages.cache.increment();
         let keep = Keep { key: key.clone(), generations, listing: Arc::clone(&listing) };
         if self.cache.try_send(keep).is_ok() {
             front.remember(key, &listing, read_at, now);

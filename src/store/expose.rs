@@ -65,6 +65,16 @@ impl Store {
                 out.number(&names::RECORDS_WRITTEN, &labels, count.get());
             }
         }
+        let messages = &self.shared.metrics.messages;
+        for (to, count) in [
+            ("partition", &messages.partition),
+            ("catalog", &messages.catalog),
+            ("cache", &messages.cache),
+            ("idempotency", &messages.idempotency),
+            ("supervisor", &messages.supervisor),
+        ] {
+            out.number(&names::MESSAGES, &[("to", to)], count.get());
+        }
         out.number(&names::CREDENTIALS_REWRAPPED, &[], self.rewrapped());
         let scrub = self.scrub_counts();
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);

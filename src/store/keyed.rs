@@ -75,6 +75,7 @@ impl Store {
         let ticket = loop {
             let (reply, turn) = oneshot::channel();
             let begin = Begin { key: (user.clone(), id.clone()), reply };
+            self.shared.metrics.messages.idempotency.increment();
             self.idempotency.try_send(begin).map_err(|_| StoreError::Overloaded)?;
             match turn.await.map_err(|_| StoreError::Draining)? {
                 Turn::Go(ticket) => break ticket,

@@ -100,6 +100,7 @@ impl Store {
         }
         let (reply, answer) = oneshot::channel();
         let catalog = self.door.catalog(user, table).await?;
+        self.shared.metrics.messages.catalog.increment();
         catalog.try_send(Months { reply }).map_err(|_| StoreError::Overloaded)?;
         let months = answer.await.map_err(|_| StoreError::Overloaded)?.result?;
         Ok(months.into_iter().map(|month| PartitionKey::monthly(user, table, month)).collect())

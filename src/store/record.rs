@@ -45,6 +45,7 @@ impl Store {
         let (reply, answer) = oneshot::channel();
         let write = Box::new(Write { change, precondition, remember, reply });
         let catalog = self.door.catalog(user, table).await?;
+        self.shared.metrics.messages.catalog.increment();
         catalog.try_send(SaveBrought(write)).map_err(|_| StoreError::Overloaded)?;
         let saved = self.door.settled(answer.await.map_err(|_| StoreError::Overloaded)?).await;
         self.counted_change(table, Did::Saved, saved)
@@ -182,6 +183,7 @@ impl Store {
     ) -> Result<Vec<crate::domain::Month>, StoreError> {
         let (reply, answer) = oneshot::channel();
         let catalog = self.door.catalog(user, table).await?;
+        self.shared.metrics.messages.catalog.increment();
         catalog.try_send(Locate { id: id.clone(), reply }).map_err(|_| StoreError::Overloaded)?;
         let lost = |_| Answer { result: Err(StoreError::Overloaded), as_of: ReadPoint::NONE };
         answer.await.unwrap_or_else(lost).result

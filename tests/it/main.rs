@@ -57,6 +57,7 @@ mod lifecycle;
 mod limits;
 mod linearizability;
 mod lists;
+mod messages;
 mod metrics;
 mod openapi;
 mod owasp;

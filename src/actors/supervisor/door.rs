@@ -43,6 +43,7 @@ impl Door {
             return Ok(slot);
         }
         let (reply, answer) = oneshot::channel();
+        self.shared.metrics.messages.supervisor.increment();
         let sent = self.supervisor.try_send(Open { key: key.clone(), reply });
         sent.map_err(|e| refused(&e))?;
         answer.await.map_err(|_| StoreError::Draining)?
@@ -57,6 +58,7 @@ impl Door {
             return Ok(catalog);
         }
         let (reply, answer) = oneshot::channel();
+        self.shared.metrics.messages.supervisor.increment();
         let sent = self.supervisor.try_send(OpenCatalog { user: user.clone(), table, reply });
         sent.map_err(|e| refused(&e))?;
         answer.await.map_err(|_| StoreError::Draining)?
@@ -97,6 +99,7 @@ impl Door {
                 Err(error) => return Err((work, error)),
             };
             slot.stats.waiting.fetch_add(1, Ordering::Relaxed);
+            self.shared.metrics.messages.partition.increment();
             let sent = slot.addr.try_send(work);
             if sent.is_err() {
                 slot.stats.waiting.fetch_sub(1, Ordering::Relaxed);
