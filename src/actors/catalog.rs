@@ -10,9 +10,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-use actix::{
-    Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture,
-};
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
 
 use super::StoreError;
 use super::messages::{Answer, Change, ReplyTo, SaveMode, Work, Write, Written, answer};
@@ -53,7 +51,7 @@ pub struct MonthOpened {
 #[rtype(result = "()")]
 pub struct SaveBrought(pub Box<Write>);
 
-/// Stop. The catalog is made again when somebody asks.
+/// Stop, unless there is work under way. The catalog is made again when somebody asks.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Stop;
@@ -80,6 +78,9 @@ pub struct Catalog {
     /// Ids being saved, and the saves that wait for them.
     busy: HashMap<RecordId, VecDeque<Box<Write>>>,
     queued: usize,
+    /// It was told to stop, and nobody finds it any more: what still comes goes to the next one.
+    /// It ends with the last address of it.
+    left: bool,
 }
 
 struct Read {
@@ -104,10 +105,40 @@ impl Catalog {
             loading: false,
             busy: HashMap::new(),
             queued: 0,
+            left: false,
         }
     }
 
+    /// Hands a request that came after the end to the catalog that follows.
+    fn forward(&self, request: Request) {
+        let (door, user, table) = (self.door.clone(), self.user.clone(), self.table);
+        actix::spawn(async move {
+            let next = match door.catalog(&user, table).await {
+                Ok(next) => next,
+                Err(error) => return fail(request, error),
+            };
+            let full = match request {
+                Request::Months(m) => {
+                    next.try_send(m).err().map(|e| Request::Months(e.into_inner()))
+                }
+                Request::Locate(l) => {
+                    next.try_send(l).err().map(|e| Request::Locate(e.into_inner()))
+                }
+                Request::Save(write) => {
+                    let sent = next.try_send(SaveBrought(write));
+                    sent.err().map(|e| Request::Save(e.into_inner().0))
+                }
+            };
+            if let Some(request) = full {
+                fail(request, StoreError::Overloaded);
+            }
+        });
+    }
+
     fn serve(&mut self, request: Request, ctx: &mut Context<Self>) {
+        if self.left {
+            return self.forward(request);
+        }
         let ids = match &request {
             Request::Months(_) => false,
             Request::Locate(_) | Request::Save(_) => true,
@@ -385,7 +416,7 @@ impl Handler<Stop> for Catalog {
     fn handle(&mut self, _: Stop, ctx: &mut Context<Self>) {
         if self.busy.is_empty() && !self.loading {
             self.shared.registry.leave_catalog(&(self.user.clone(), self.table), &ctx.address());
-            ctx.stop();
+            self.left = true;
         }
     }
 }

@@ -9,6 +9,7 @@ use super::{Env, OsFileSystem};
 
 /// What goes wrong now.
 #[derive(Clone, Copy, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fault of its own")]
 pub struct Faults {
     /// No space for new segments of the log.
     pub full: bool,

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tempfile::TempDir;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::actors::catalog::{Months, Stop};
 use crate::app;
 use crate::cli::{StoreSettings, SyncMode};
 use crate::crypto::KeySettings;
@@ -266,6 +268,33 @@ fn a_file_that_a_checkpoint_replaces_while_it_is_loaded_again_is_loaded_once_mor
         let (names, ()) = tokio::join!(bed.names(), replace);
         assert_eq!(names.len(), filled + 2);
         checkpoint.await.expect("task").expect("checkpoint");
+        bed.close().await;
+    });
+}
+
+/// The supervisor lets catalogs go where there are many, whoever is about to ask them.
+#[test]
+fn what_reaches_a_catalog_after_its_end_is_served_by_the_next_one() {
+    run(async |bed| {
+        let catalog = bed.store.door.catalog(&bed.user, Table::Audiences).await.expect("catalog");
+        let months = || {
+            let (reply, answer) = oneshot::channel();
+            catalog.try_send(Months { reply }).expect("room");
+            answer
+        };
+        months().await.expect("an answer").result.expect("months");
+        catalog.try_send(Stop).expect("room");
+        let late = [months(), months()];
+        for answer in late {
+            assert_eq!(answer.await.expect("an answer").result.expect("months"), []);
+        }
+        let next = bed.store.door.catalog(&bed.user, Table::Audiences).await.expect("catalog");
+        assert!(next != catalog);
+        let gone = catalog.downgrade();
+        drop(catalog);
+        while gone.upgrade().is_some_and(|catalog| catalog.connected()) {
+            tokio::task::yield_now().await;
+        }
         bed.close().await;
     });
 }
