@@ -191,7 +191,6 @@ fn app(
 
 /// What pages of the named origins may send and read.
 fn cors(origins: &[String]) -> Cors {
-    const KEY: HeaderName = HeaderName::from_static("idempotency-key");
     let cors = Cors::default()
         .allowed_methods(["GET", "HEAD", "POST", "PUT", "DELETE"])
         .allowed_headers([
@@ -199,7 +198,7 @@ fn cors(origins: &[String]) -> Cors {
             CONTENT_TYPE,
             IF_MATCH,
             actix_web::http::header::IF_NONE_MATCH,
-            KEY,
+            super::idempotent::KEY,
             REQUEST_ID,
             TRACEPARENT,
             HeaderName::from_static("tracestate"),
