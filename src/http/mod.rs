@@ -32,6 +32,7 @@ mod tls;
 mod tokens;
 mod trace;
 mod trail;
+mod turns;
 mod users;
 mod workers;
 

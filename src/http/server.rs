@@ -32,6 +32,7 @@ use super::routes;
 use super::state::AppState;
 use super::tls::Certificates;
 use super::trace::{REQUEST_ID, TRACEPARENT, TRACERESPONSE};
+use super::turns::Turns;
 use super::workers::{Serving, Stopping};
 use crate::auth::Worker;
 use crate::cli::HttpSettings;
@@ -128,7 +129,7 @@ fn listen(
         tls: certificates.map(Certificates::acceptor),
     };
     let (keep_alive, data) = (settings.keep_alive, Data::new(state));
-    let make = move |stopping: Stopping| {
+    let make = move |stopping: Stopping, turns: Turns| {
         let door = door.clone();
         let http = HttpService::build()
             .keep_alive(keep_alive)
@@ -147,7 +148,7 @@ fn listen(
                     }));
                 }
             })
-            .finish(map_config(app(&data, routes), |()| AppConfig::default()));
+            .finish(map_config(app(&data, turns, routes), |()| AppConfig::default()));
         fn_service(move |stream: TcpStream| {
             let door = door.clone();
             async move { door.open(stream).await }
@@ -162,6 +163,7 @@ type AppRequest = actix_http::Request;
 /// The application: outermost the edge, then CORS, then compression.
 fn app(
     data: &Data<AppState>,
+    turns: Turns,
     routes: fn(&mut ServiceConfig),
 ) -> impl ServiceFactory<
     AppRequest,
@@ -181,6 +183,7 @@ fn app(
     App::new()
         .app_data(data.clone())
         .app_data(front)
+        .app_data(turns)
         .app_data(Worker::new(Arc::clone(&data.authenticator)))
         .wrap(Compress::default())
         .wrap(Condition::new(!origins.is_empty(), cors(&origins)))
