@@ -5,6 +5,7 @@ mod admin;
 mod answer;
 mod audited;
 mod body;
+mod compression;
 mod conditional;
 mod connection;
 mod credentials;

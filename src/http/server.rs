@@ -17,12 +17,13 @@ use actix_web::dev::{AppConfig, ServiceRequest, ServiceResponse};
 use actix_web::http::header::{
     AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderName, IF_MATCH, RETRY_AFTER, WWW_AUTHENTICATE,
 };
-use actix_web::middleware::{Compress, Condition, Next, from_fn};
+use actix_web::middleware::{Condition, Next, from_fn};
 use actix_web::web::{Data, ServiceConfig};
 use actix_web::{App, Error};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
+use super::compression::Compression;
 use super::connection::{Admission, Guarded, Pace, Wire, refuse};
 use super::edge::{Connected, edge};
 use super::error::ApiError;
@@ -185,7 +186,7 @@ fn app(
         .app_data(front)
         .app_data(turns)
         .app_data(Worker::new(Arc::clone(&data.authenticator)))
-        .wrap(Compress::default())
+        .wrap(Compression)
         .wrap(Condition::new(!origins.is_empty(), cors(&origins)))
         .wrap(from_fn(outermost))
         .configure(routes)
