@@ -4,7 +4,6 @@
 //! Bounded by what is resident.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -60,11 +59,33 @@ impl TableEntry {
     }
 }
 
-type Shards<K, V> = Vec<RwLock<HashMap<K, V, RandomState>>>;
+type Shards<K, V> = Vec<RwLock<HashMap<K, V>>>;
+
+/// A key of one of the registry's tables.
+trait Keyed {
+    fn user(&self) -> &UserId;
+}
+
+impl Keyed for UserId {
+    fn user(&self) -> &UserId {
+        self
+    }
+}
+
+impl Keyed for (UserId, Table) {
+    fn user(&self) -> &UserId {
+        &self.0
+    }
+}
+
+impl Keyed for PartitionKey {
+    fn user(&self) -> &UserId {
+        PartitionKey::user(self)
+    }
+}
 
 /// Addresses and generations.
 pub struct Registry {
-    hasher: RandomState,
     partitions: Shards<PartitionKey, Arc<Slot>>,
     catalogs: Shards<(UserId, Table), Addr<Catalog>>,
     tables: Shards<(UserId, Table), Arc<TableEntry>>,
@@ -83,7 +104,6 @@ impl Registry {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            hasher: RandomState::new(),
             partitions: shards(),
             catalogs: shards(),
             tables: shards(),
@@ -92,31 +112,20 @@ impl Registry {
         }
     }
 
-    fn shard<'a, K: Hash, V>(
-        &self,
-        shards: &'a Shards<K, V>,
-        key: &K,
-    ) -> &'a RwLock<HashMap<K, V, RandomState>> {
-        #[allow(clippy::cast_possible_truncation, reason = "only the low bits matter")]
-        let index = self.hasher.hash_one(key) as usize % SHARDS;
-        #[allow(clippy::indexing_slicing, reason = "there are SHARDS shards")]
-        &shards[index]
-    }
-
     /// A running partition.
     #[must_use]
     pub fn partition(&self, key: &PartitionKey) -> Option<Arc<Slot>> {
-        read(self.shard(&self.partitions, key)).get(key).filter(|s| s.addr.connected()).cloned()
+        read(shard(&self.partitions, key)).get(key).filter(|s| s.addr.connected()).cloned()
     }
 
     /// Enters a partition.
     pub fn enter(&self, slot: Arc<Slot>) {
-        write(self.shard(&self.partitions, &slot.key)).insert(slot.key.clone(), slot);
+        write(shard(&self.partitions, &slot.key)).insert(slot.key.clone(), slot);
     }
 
     /// Takes a partition out, if it is still this one.
     pub fn leave(&self, key: &PartitionKey, stats: &Arc<Stats>) {
-        let mut shard = write(self.shard(&self.partitions, key));
+        let mut shard = write(shard(&self.partitions, key));
         if shard.get(key).is_some_and(|slot| Arc::ptr_eq(&slot.stats, stats)) {
             shard.remove(key);
         }
@@ -140,7 +149,7 @@ impl Registry {
     pub fn of_user(&self, user: &UserId, table: Option<Table>) -> Vec<Arc<Slot>> {
         let mine =
             |key: &PartitionKey| key.user() == user && table.is_none_or(|t| t == key.table());
-        let of = |s: &RwLock<HashMap<PartitionKey, Arc<Slot>, RandomState>>| {
+        let of = |s: &RwLock<HashMap<PartitionKey, Arc<Slot>>>| {
             read(s).values().filter(|slot| mine(&slot.key)).cloned().collect::<Vec<_>>()
         };
         self.partitions.iter().flat_map(of).collect()
@@ -149,17 +158,17 @@ impl Registry {
     /// A running catalog.
     #[must_use]
     pub fn catalog(&self, key: &(UserId, Table)) -> Option<Addr<Catalog>> {
-        read(self.shard(&self.catalogs, key)).get(key).filter(|a| a.connected()).cloned()
+        read(shard(&self.catalogs, key)).get(key).filter(|a| a.connected()).cloned()
     }
 
     /// Enters a catalog.
     pub fn enter_catalog(&self, key: (UserId, Table), addr: Addr<Catalog>) {
-        write(self.shard(&self.catalogs, &key)).insert(key, addr);
+        write(shard(&self.catalogs, &key)).insert(key, addr);
     }
 
     /// Takes a catalog out, if it is still this one.
     pub fn leave_catalog(&self, key: &(UserId, Table), addr: &Addr<Catalog>) {
-        let mut shard = write(self.shard(&self.catalogs, key));
+        let mut shard = write(shard(&self.catalogs, key));
         if shard.get(key) == Some(addr) {
             shard.remove(key);
         }
@@ -168,7 +177,7 @@ impl Registry {
     /// The catalogs that run.
     #[must_use]
     pub fn catalogs(&self) -> Vec<((UserId, Table), Addr<Catalog>)> {
-        let of = |s: &RwLock<HashMap<_, Addr<Catalog>, RandomState>>| {
+        let of = |s: &RwLock<HashMap<_, Addr<Catalog>>>| {
             read(s)
                 .iter()
                 .map(|(k, a): (&(UserId, Table), _)| (k.clone(), a.clone()))
@@ -181,7 +190,7 @@ impl Registry {
     #[must_use]
     pub fn table(&self, user: &UserId, table: Table) -> Arc<TableEntry> {
         let key = (user.clone(), table);
-        let shard = self.shard(&self.tables, &key);
+        let shard = shard(&self.tables, &key);
         if let Some(entry) = read(shard).get(&key) {
             return Arc::clone(entry);
         }
@@ -192,7 +201,7 @@ impl Registry {
     /// What a user has; made where nothing is known of him.
     #[must_use]
     pub fn usage(&self, user: &UserId, quotas: Quotas) -> Arc<Usage> {
-        let shard = self.shard(&self.usages, user);
+        let shard = shard(&self.usages, user);
         if let Some(usage) = read(shard).get(user) {
             return Arc::clone(usage);
         }
@@ -225,6 +234,15 @@ impl Registry {
             }
         }
     }
+}
+
+/// The shard of a key: by the end of the user's id, which tells most users apart and is quicker to
+/// look at than a hash. Where many share one, they share its lock and nothing else.
+fn shard<'a, K: Keyed, V>(shards: &'a Shards<K, V>, key: &K) -> &'a RwLock<HashMap<K, V>> {
+    let mix = |sum: usize, byte: &u8| sum.wrapping_mul(31).wrapping_add(usize::from(*byte));
+    let index = key.user().as_str().as_bytes().iter().rev().take(8).fold(0, mix) % SHARDS;
+    #[allow(clippy::indexing_slicing, reason = "there are SHARDS shards")]
+    &shards[index]
 }
 
 fn shards<K, V>() -> Shards<K, V> {

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
+use super::fields::{Elements, Field, Raw, split};
 use super::json_text::{compact, push_string};
 use super::limits::{InputLimits, Limit, elements};
 use super::object::ObjectFields;
@@ -90,7 +91,7 @@ fn pointer_to(field: &str) -> String {
 
 /// The parsed top level of a request body.
 pub struct Body<'a> {
-    fields: ObjectFields<'a>,
+    fields: Vec<Field<'a>>,
     bytes: usize,
     limits: InputLimits,
 }
@@ -104,19 +105,14 @@ impl<'a> Body<'a> {
     pub fn parse(bytes: &'a [u8], limits: &InputLimits) -> Result<Self, InputError> {
         let text = std::str::from_utf8(bytes)
             .map_err(|_| InputError::malformed("The body is not UTF-8"))?;
-        if text.trim_start().starts_with('{') {
-            limits.scan(bytes).map_err(|over| exceeded(&over, limits))?;
-        }
-        let fields: ObjectFields<'_> = serde_json::from_str(text).map_err(|e| {
-            InputError::malformed(format!(
-                "The body is not a JSON object (line {}, column {})",
-                e.line(),
-                e.column()
-            ))
-        })?;
-        let mut names = Names::with_capacity(fields.0.len());
-        for (name, _) in &fields.0 {
-            if name.contains('\0') {
+        let fields = match split_within(text, limits) {
+            Some(fields) => fields,
+            None => parse_slowly(text, limits)?,
+        };
+        let mut names = Names::with_capacity(fields.len());
+        for Field { name, .. } in &fields {
+            // One without an escape has none.
+            if matches!(name, Cow::Owned(name) if name.contains('\0')) {
                 return Err(InputError {
                     kind: InputErrorKind::Invalid,
                     message: "The name of a field holds a NUL character".to_owned(),
@@ -139,8 +135,8 @@ impl<'a> Body<'a> {
     /// # Errors
     /// [`InputErrorKind::Invalid`] where it holds something else.
     pub fn text(&self, field: &str) -> Result<Option<Cow<'a, str>>, InputError> {
-        match self.fields.0.iter().find(|(name, _)| name == field) {
-            Some((_, value)) if value.get() != "null" => parse_text(field, value).map(Some),
+        match self.fields.iter().find(|sent| sent.name == field) {
+            Some(Field { value, .. }) if !value.is_null() => text_of(field, value).map(Some),
             _ => Ok(None),
         }
     }
@@ -152,11 +148,12 @@ impl<'a> Body<'a> {
     pub fn patch(&self, table: Table) -> Result<Patch, InputError> {
         let spec = table.spec();
         let mut patch = Patch::new(table, self.bytes, self.limits);
-        let mut extra: Vec<(&str, &RawValue)> = Vec::new();
-        for (name, value) in &self.fields.0 {
+        let mut extra: Vec<&Field<'_>> = Vec::new();
+        for field in &self.fields {
+            let Field { name, value } = field;
             match spec.column(name).filter(|(_, c)| c.kind != Kind::Extra) {
                 Some((index, column)) => set_column(&mut patch, index, name, column.kind, value)?,
-                None => extra.push((name, value)),
+                None => extra.push(field),
             }
         }
         if let (false, Some(index)) =
@@ -169,9 +166,35 @@ impl<'a> Body<'a> {
     }
 }
 
+/// The fields of a body that is surely within the limits, as nearly all are.
+fn split_within<'a>(text: &'a str, limits: &InputLimits) -> Option<Vec<Field<'a>>> {
+    // A value takes a byte at least.
+    (text.len() <= limits.nodes).then(|| split(text, limits.depth)).flatten()
+}
+
+/// The fields of any other body, or what is wrong with it.
+fn parse_slowly<'a>(text: &'a str, limits: &InputLimits) -> Result<Vec<Field<'a>>, InputError> {
+    if text.trim_start().starts_with('{') {
+        limits.scan(text.as_bytes()).map_err(|over| exceeded(&over, limits))?;
+    }
+    let fields: ObjectFields<'_> = serde_json::from_str(text).map_err(|e| {
+        InputError::malformed(format!(
+            "The body is not a JSON object (line {}, column {})",
+            e.line(),
+            e.column()
+        ))
+    })?;
+    let field = |(name, value): (_, &'a RawValue)| Field { name, value: Raw::new(value.get()) };
+    Ok(fields.0.into_iter().map(field).collect())
+}
+
 /// Names seen so far. A body usually has so few that looking at each is quicker than hashing.
 enum Names<'n> {
-    Few(Vec<&'n str>),
+    Few {
+        names: Vec<&'n str>,
+        /// A bit for each, by [`mark`].
+        marks: u64,
+    },
     Many(HashSet<&'n str>),
 }
 
@@ -181,7 +204,7 @@ impl<'n> Names<'n> {
 
     fn with_capacity(count: usize) -> Self {
         if count <= Self::FEW {
-            Self::Few(Vec::with_capacity(count))
+            Self::Few { names: Vec::with_capacity(count), marks: 0 }
         } else {
             Self::Many(HashSet::with_capacity(count))
         }
@@ -190,14 +213,22 @@ impl<'n> Names<'n> {
     /// Notes a name; `false` where it was noted before.
     fn insert(&mut self, name: &'n str) -> bool {
         match self {
-            Self::Few(names) => {
-                let fresh = !names.contains(&name);
+            Self::Few { names, marks } => {
+                let fresh = *marks & mark(name) == 0 || !names.contains(&name);
+                *marks |= mark(name);
                 names.push(name);
                 fresh
             }
             Self::Many(names) => names.insert(name),
         }
     }
+}
+
+/// One bit of 64, which tells most names apart.
+fn mark(name: &str) -> u64 {
+    let bytes = name.as_bytes();
+    let end = |byte: Option<&u8>| byte.map_or(0, |b| usize::from(*b));
+    1 << ((bytes.len() * 5 + end(bytes.first()) + end(bytes.last()) * 3) % 64)
 }
 
 fn exceeded(over: &limits::Exceeded<'_>, limits: &InputLimits) -> InputError {
@@ -221,19 +252,19 @@ fn set_column(
     index: usize,
     name: &str,
     kind: Kind,
-    value: &RawValue,
+    value: &Raw<'_>,
 ) -> Result<(), InputError> {
-    let null = value.get() == "null";
+    let null = value.is_null();
     match kind {
         Kind::Id if !null => {
-            let id = RecordId::checked(&parse_text(name, value)?)
+            let id = RecordId::checked(&text_of(name, value)?)
                 .map_err(|e| InputError::invalid(name, e))?;
             patch.id = Some(id);
         }
-        Kind::UserId if !null => patch.user_id = Some(parse_text(name, value)?.into_owned()),
-        Kind::CreatedAt if !null => patch.created_at = Some(parse_time(name, value)?),
-        Kind::UpdatedAt if !null => patch.updated_at = Some(parse_time(name, value)?),
-        Kind::Version if !null => patch.version = Some(parse_int(name, value)?),
+        Kind::UserId if !null => patch.user_id = Some(text_of(name, value)?.into_owned()),
+        Kind::CreatedAt if !null => patch.created_at = Some(parse_time(name, value.text)?),
+        Kind::UpdatedAt if !null => patch.updated_at = Some(parse_time(name, value.text)?),
+        Kind::Version if !null => patch.version = Some(parse_int(name, value.text)?),
         Kind::Sealed if null => patch.credentials = Credentials::Remove,
         Kind::Sealed => patch.credentials = parse_credentials(name, value)?,
         Kind::Id | Kind::UserId | Kind::CreatedAt | Kind::UpdatedAt | Kind::Version => {}
@@ -248,26 +279,26 @@ fn set_value(
     index: usize,
     name: &str,
     kind: Kind,
-    value: &RawValue,
+    value: &Raw<'_>,
 ) -> Result<(), InputError> {
     match kind {
         Kind::Enum(allowed) => {
-            let text = parse_text(name, value)?;
+            let text = text_of(name, value)?;
             if !allowed.contains(&text.as_ref()) {
                 let rule = format!("must be one of {}", allowed.join(", "));
                 return Err(InputError::invalid(name, rule));
             }
             patch.set(index, Cell::Text(&text));
         }
-        Kind::Timestamp => patch.set(index, Cell::Time(parse_time(name, value)?)),
-        Kind::Int64 => patch.set(index, Cell::Int(parse_int(name, value)?)),
-        Kind::Double => patch.set(index, Cell::Double(parse_double(name, value)?)),
+        Kind::Timestamp => patch.set(index, Cell::Time(parse_time(name, value.text)?)),
+        Kind::Int64 => patch.set(index, Cell::Int(parse_int(name, value.text)?)),
+        Kind::Double => patch.set(index, Cell::Double(parse_double(name, value.text)?)),
         Kind::TextList { numbers } => {
             check_list(name, value, numbers, patch.limits().list)?;
             patch.set_written(index, |out| write_compact(name, value, out))?;
         }
         Kind::Json(shape) => {
-            let rule = match (shape, value.get().as_bytes().first()) {
+            let rule = match (shape, value.text.as_bytes().first()) {
                 (JsonShape::Array, Some(b'['))
                 | (JsonShape::Object, Some(b'{'))
                 | (JsonShape::Any, _) => None,
@@ -279,13 +310,13 @@ fn set_value(
             }
             let most = patch.limits().list;
             // Each element takes a byte at least, and a comma before the next.
-            if shape == JsonShape::Array && value.get().len() / 2 > most {
-                check_count(name, elements(value.get()), most)?;
+            if shape == JsonShape::Array && value.text.len() / 2 > most {
+                check_count(name, elements(value.text), most)?;
             }
             patch.set_written(index, |out| write_compact(name, value, out))?;
         }
         _ => {
-            let text = parse_text(name, value)?;
+            let text = text_of(name, value)?;
             check_length(name, &text, patch.limits())?;
             patch.set(index, Cell::Text(&text));
         }
@@ -314,13 +345,13 @@ fn check_count(name: &str, count: usize, most: usize) -> Result<(), InputError> 
     Ok(())
 }
 
-fn parse_credentials(name: &str, value: &RawValue) -> Result<Credentials, InputError> {
-    if !value.get().starts_with('{') {
+fn parse_credentials(name: &str, value: &Raw<'_>) -> Result<Credentials, InputError> {
+    if !value.text.starts_with('{') {
         return Err(InputError::invalid(name, "must be a JSON object"));
     }
     // With room for all of it, no part of it is left behind where the text grew.
-    let mut text = String::with_capacity(value.get().len());
-    let compacted = compact(value.get(), &mut text);
+    let mut text = String::with_capacity(value.text.len());
+    let compacted = compact(value.text, &mut text);
     let secret = Secret::new(text);
     compacted.map_err(|e| InputError::invalid(name, e))?;
     if secret.expose().len() > MAX_CREDENTIALS {
@@ -331,17 +362,17 @@ fn parse_credentials(name: &str, value: &RawValue) -> Result<Credentials, InputE
     Ok(if is_view { Credentials::View } else { Credentials::Plain(secret) })
 }
 
-fn write_compact(name: &str, value: &RawValue, out: &mut String) -> Result<(), InputError> {
-    compact(value.get(), out).map_err(|e| InputError::invalid(name, e))
+fn write_compact(name: &str, value: &Raw<'_>, out: &mut String) -> Result<(), InputError> {
+    if value.is_plain {
+        out.push_str(value.text);
+        return Ok(());
+    }
+    compact(value.text, out).map_err(|e| InputError::invalid(name, e))
 }
 
-fn write_extra(
-    fields: &[(&str, &RawValue)],
-    most: usize,
-    out: &mut String,
-) -> Result<(), InputError> {
+fn write_extra(fields: &[&Field<'_>], most: usize, out: &mut String) -> Result<(), InputError> {
     let begin = out.len();
-    for (index, (name, value)) in fields.iter().enumerate() {
+    for (index, Field { name, value }) in fields.iter().copied().enumerate() {
         out.push(if index == 0 { '{' } else { ',' });
         push_string(name, out);
         out.push(':');
@@ -363,11 +394,19 @@ pub(super) fn unknown_fields_too_large(most: usize) -> InputError {
     }
 }
 
-fn parse_text<'a>(name: &str, value: &'a RawValue) -> Result<Cow<'a, str>, InputError> {
-    let raw = value.get();
-    let plain =
-        raw.strip_prefix('"').and_then(|r| r.strip_suffix('"')).filter(|r| !r.contains('\\'));
-    if let Some(plain) = plain {
+fn text_of<'a>(name: &str, value: &Raw<'a>) -> Result<Cow<'a, str>, InputError> {
+    match unquoted(value.text) {
+        Some(text) if value.is_plain => Ok(Cow::Borrowed(text)),
+        _ => parse_text(name, value.text),
+    }
+}
+
+fn unquoted(raw: &str) -> Option<&str> {
+    raw.strip_prefix('"')?.strip_suffix('"')
+}
+
+fn parse_text<'a>(name: &str, raw: &'a str) -> Result<Cow<'a, str>, InputError> {
+    if let Some(plain) = unquoted(raw).filter(|text| !text.contains('\\')) {
         return Ok(Cow::Borrowed(plain));
     }
     let text: String = serde_json::from_str(raw)
@@ -382,8 +421,8 @@ fn parse_text<'a>(name: &str, value: &'a RawValue) -> Result<Cow<'a, str>, Input
 ///
 /// # Errors
 /// [`InputErrorKind::Invalid`] where it is not one.
-pub(super) fn parse_time(name: &str, value: &RawValue) -> Result<Micros, InputError> {
-    let text = parse_text(name, value)?;
+pub(super) fn parse_time(name: &str, raw: &str) -> Result<Micros, InputError> {
+    let text = parse_text(name, raw)?;
     Micros::parse(&text).map_err(|e| InputError::invalid(name, e))
 }
 
@@ -391,10 +430,10 @@ pub(super) fn parse_time(name: &str, value: &RawValue) -> Result<Micros, InputEr
 ///
 /// # Errors
 /// [`InputErrorKind::Invalid`] where it is not one.
-pub(super) fn parse_int(name: &str, value: &RawValue) -> Result<i64, InputError> {
+pub(super) fn parse_int(name: &str, raw: &str) -> Result<i64, InputError> {
     const EXACT: f64 = 9_007_199_254_740_992.0;
-    let number = value.get().parse::<i64>().ok().or_else(|| {
-        let double: f64 = serde_json::from_str(value.get()).ok()?;
+    let number = raw.parse::<i64>().ok().or_else(|| {
+        let double: f64 = serde_json::from_str(raw).ok()?;
         #[allow(clippy::cast_possible_truncation, reason = "whole and below 2^53")]
         (double.fract() == 0.0 && double.abs() <= EXACT).then_some(double as i64)
     });
@@ -408,18 +447,23 @@ pub(super) fn parse_int(name: &str, value: &RawValue) -> Result<i64, InputError>
 ///
 /// # Errors
 /// [`InputErrorKind::Invalid`] where it is not one.
-pub(super) fn parse_double(name: &str, value: &RawValue) -> Result<f64, InputError> {
-    serde_json::from_str::<f64>(value.get())
+pub(super) fn parse_double(name: &str, raw: &str) -> Result<f64, InputError> {
+    serde_json::from_str::<f64>(raw)
         .ok()
         .filter(|d| d.is_finite())
         .ok_or_else(|| InputError::invalid(name, "must be a number"))
 }
 
-fn check_list(name: &str, value: &RawValue, numbers: bool, most: usize) -> Result<(), InputError> {
+fn check_list(name: &str, value: &Raw<'_>, numbers: bool, most: usize) -> Result<(), InputError> {
+    match value.elements {
+        Elements::Texts(count) => return check_count(name, count, most),
+        Elements::TextsAndNumbers(count) if numbers => return check_count(name, count, most),
+        Elements::TextsAndNumbers(_) | Elements::Unknown => {}
+    }
     let rule =
         if numbers { "must be a list of texts or numbers" } else { "must be a list of texts" };
     let elements: Vec<&RawValue> =
-        serde_json::from_str(value.get()).map_err(|_| InputError::invalid(name, rule))?;
+        serde_json::from_str(value.text).map_err(|_| InputError::invalid(name, rule))?;
     check_count(name, elements.len(), most)?;
     for (index, element) in elements.iter().enumerate() {
         let fits = match element.get().as_bytes().first() {

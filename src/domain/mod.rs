@@ -2,6 +2,7 @@
 
 mod credentials;
 mod cursor;
+mod fields;
 mod filter;
 pub mod input;
 pub mod json_text;

@@ -92,7 +92,7 @@ impl Patch {
             }
             let blank = match self.values.cell(index) {
                 Cell::Null => true,
-                Cell::Text(text) => text.trim().is_empty(),
+                Cell::Text(text) => text.trim_start().is_empty(),
                 _ => false,
             };
             if blank {
@@ -144,7 +144,7 @@ impl Patch {
         for (index, column) in spec.columns.iter().enumerate() {
             let blank = match self.values.cell(index) {
                 Cell::Null => true,
-                Cell::Text(text) => text.trim().is_empty(),
+                Cell::Text(text) => text.trim_start().is_empty(),
                 _ => false,
             };
             if column.required && self.touches(index) && blank {
@@ -199,11 +199,13 @@ impl Patch {
             };
             match column.kind {
                 Kind::Double => {
-                    self.set(index, Cell::Double(parse_double(&name, value).map_err(at)?));
+                    self.set(index, Cell::Double(parse_double(&name, value.get()).map_err(at)?));
                 }
-                Kind::Int64 => self.set(index, Cell::Int(parse_int(&name, value).map_err(at)?)),
+                Kind::Int64 => {
+                    self.set(index, Cell::Int(parse_int(&name, value.get()).map_err(at)?));
+                }
                 Kind::Timestamp => {
-                    self.set(index, Cell::Time(parse_time(&name, value).map_err(at)?));
+                    self.set(index, Cell::Time(parse_time(&name, value.get()).map_err(at)?));
                 }
                 _ => {
                     let text: String = serde_json::from_str(value.get())

@@ -65,6 +65,7 @@ impl Row {
             present: 0,
             slots: vec![0; table.spec().columns.len()],
             text: String::with_capacity(bytes),
+            has_waste: false,
             sealed: None,
         }
     }
@@ -247,6 +248,8 @@ pub struct RowBuilder {
     present: u32,
     slots: Vec<u64>,
     text: String,
+    /// Whether a part of the text is no column's any more.
+    has_waste: bool,
     sealed: Option<Box<[u8]>>,
 }
 
@@ -254,6 +257,7 @@ impl RowBuilder {
     /// Sets a column. Setting it again leaves the older value's text behind until
     /// [`RowBuilder::finish`] packs the row.
     pub fn set(&mut self, index: usize, cell: Cell<'_>) {
+        self.has_waste |= self.has_text(index);
         let Some(slot) = self.slots.get_mut(index).filter(|_| index < 32) else { return };
         self.present |= 1 << index;
         match cell {
@@ -283,9 +287,12 @@ impl RowBuilder {
             return Err(error);
         }
         let written = (self.text.len() - start) as u64;
+        self.has_waste |= self.has_text(index);
         if let Some(slot) = self.slots.get_mut(index).filter(|_| index < 32) {
             *slot = ((start as u64) << 32) | written;
             self.present |= 1 << index;
+        } else {
+            self.has_waste |= written > 0;
         }
         Ok(())
     }
@@ -308,6 +315,12 @@ impl RowBuilder {
         cell_at(self.table, self.present, &self.slots, &self.text, index)
     }
 
+    /// Whether a column has a text that is not empty.
+    fn has_text(&self, index: usize) -> bool {
+        self.has(index)
+            && matches!(self.cell(index), Cell::Text(text) | Cell::Json(text) if !text.is_empty())
+    }
+
     /// Whether a column has a value.
     #[must_use]
     pub fn has(&self, index: usize) -> bool {
@@ -328,13 +341,7 @@ impl RowBuilder {
             text: self.text.into_boxed_str(),
             sealed: self.sealed,
         };
-        let live: usize = (0..row.slots.len())
-            .map(|i| match row.cell(i) {
-                Cell::Text(t) | Cell::Json(t) => t.len(),
-                _ => 0,
-            })
-            .sum();
-        if live == row.text.len() { row } else { row.packed() }
+        if self.has_waste { row.packed() } else { row }
     }
 }
 

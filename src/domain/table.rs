@@ -101,6 +101,8 @@ pub struct TableSpec {
     pub partitioning: Partitioning,
     /// Columns in Parquet order.
     pub columns: &'static [Column],
+    /// Where each column is, by [`place`] of its name: its index and one, or 0.
+    places: [u8; PLACES],
     /// Text columns that `q` searches.
     pub searched: &'static [&'static str],
     /// Columns a list can be filtered by, exactly.
@@ -115,10 +117,58 @@ const fn req(name: &'static str, kind: Kind) -> Column {
     Column { name, kind, required: true }
 }
 
+/// Places for the columns of a table, enough that most have one to themselves.
+const PLACES: usize = 64;
+
+/// The first place where a column of this name may be; the others follow.
+const fn place(name: &[u8]) -> usize {
+    let mix = match name {
+        [first, .., last] => *first as usize + *last as usize * 7,
+        _ => 0,
+    };
+    (mix + name.len() * 3) % PLACES
+}
+
+#[allow(clippy::indexing_slicing, reason = "looked at when the program is compiled")]
+const fn places(columns: &[Column]) -> [u8; PLACES] {
+    let mut places = [0; PLACES];
+    let mut index = 0;
+    while index < columns.len() {
+        let mut at = place(columns[index].name.as_bytes());
+        while places[at] != 0 {
+            at = (at + 1) % PLACES;
+        }
+        index += 1;
+        #[allow(clippy::cast_possible_truncation, reason = "a table has 32 columns at most")]
+        let number = index as u8;
+        places[at] = number;
+    }
+    places
+}
+
 const AUDIENCE_STATUSES: &[&str] = &["active", "draft", "archived"];
 const PLATFORM_STATUSES: &[&str] = &["connected", "disconnected", "pending", "active", "inactive"];
 const DISTRIBUTION_STATUSES: &[&str] =
     &["scheduled", "pending", "processing", "in_progress", "completed", "failed", "cancelled"];
+
+const AUDIENCE_COLUMNS: &[Column] = &[
+    col("audience_id", Kind::Id),
+    req("user_id", Kind::UserId),
+    req("name", Kind::Text),
+    col("description", Kind::Text),
+    col("created_at", Kind::CreatedAt),
+    col("updated_at", Kind::UpdatedAt),
+    col("status", Kind::Enum(AUDIENCE_STATUSES)),
+    req("data_type", Kind::Enum(&["first_party", "third_party", "clean_room"])),
+    col("original_query", Kind::Text),
+    req("selected_variables", Kind::TextList { numbers: false }),
+    col("variable_details", Kind::Json(JsonShape::Array)),
+    col("segments", Kind::Json(JsonShape::Array)),
+    col("total_audience_size", Kind::Int64),
+    col("metadata", Kind::Json(JsonShape::Object)),
+    col("version", Kind::Version),
+    col("extra", Kind::Extra),
+];
 
 static AUDIENCES: TableSpec = TableSpec {
     name: "audiences",
@@ -126,27 +176,27 @@ static AUDIENCES: TableSpec = TableSpec {
     title: "Audience",
     id_prefix: "aud_",
     partitioning: Partitioning::Monthly,
-    columns: &[
-        col("audience_id", Kind::Id),
-        req("user_id", Kind::UserId),
-        req("name", Kind::Text),
-        col("description", Kind::Text),
-        col("created_at", Kind::CreatedAt),
-        col("updated_at", Kind::UpdatedAt),
-        col("status", Kind::Enum(AUDIENCE_STATUSES)),
-        req("data_type", Kind::Enum(&["first_party", "third_party", "clean_room"])),
-        col("original_query", Kind::Text),
-        req("selected_variables", Kind::TextList { numbers: false }),
-        col("variable_details", Kind::Json(JsonShape::Array)),
-        col("segments", Kind::Json(JsonShape::Array)),
-        col("total_audience_size", Kind::Int64),
-        col("metadata", Kind::Json(JsonShape::Object)),
-        col("version", Kind::Version),
-        col("extra", Kind::Extra),
-    ],
+    columns: AUDIENCE_COLUMNS,
+    places: places(AUDIENCE_COLUMNS),
     searched: &["name", "description", "original_query"],
     filters: &["status", "data_type"],
 };
+
+const PLATFORM_COLUMNS: &[Column] = &[
+    col("platform_id", Kind::Id),
+    req("user_id", Kind::UserId),
+    req("platform_type", Kind::Text),
+    req("name", Kind::Text),
+    col("created_at", Kind::CreatedAt),
+    col("updated_at", Kind::UpdatedAt),
+    col("status", Kind::Enum(PLATFORM_STATUSES)),
+    col("credentials", Kind::Sealed),
+    col("settings", Kind::Json(JsonShape::Object)),
+    col("last_sync", Kind::Timestamp),
+    col("sync_status", Kind::Enum(&["success", "failed", "pending"])),
+    col("version", Kind::Version),
+    col("extra", Kind::Extra),
+];
 
 static PLATFORMS: TableSpec = TableSpec {
     name: "platforms",
@@ -154,24 +204,38 @@ static PLATFORMS: TableSpec = TableSpec {
     title: "Platform",
     id_prefix: "plat_",
     partitioning: Partitioning::PerUser,
-    columns: &[
-        col("platform_id", Kind::Id),
-        req("user_id", Kind::UserId),
-        req("platform_type", Kind::Text),
-        req("name", Kind::Text),
-        col("created_at", Kind::CreatedAt),
-        col("updated_at", Kind::UpdatedAt),
-        col("status", Kind::Enum(PLATFORM_STATUSES)),
-        col("credentials", Kind::Sealed),
-        col("settings", Kind::Json(JsonShape::Object)),
-        col("last_sync", Kind::Timestamp),
-        col("sync_status", Kind::Enum(&["success", "failed", "pending"])),
-        col("version", Kind::Version),
-        col("extra", Kind::Extra),
-    ],
+    columns: PLATFORM_COLUMNS,
+    places: places(PLATFORM_COLUMNS),
     searched: &["name"],
     filters: &["status", "platform_type"],
 };
+
+const DISTRIBUTION_COLUMNS: &[Column] = &[
+    col("distribution_id", Kind::Id),
+    req("user_id", Kind::UserId),
+    req("audience_id", Kind::Text),
+    req("platform_id", Kind::Text),
+    col("audience_name", Kind::Text),
+    col("platform_name", Kind::Text),
+    col("platform_type", Kind::Text),
+    col("created_at", Kind::CreatedAt),
+    col("updated_at", Kind::UpdatedAt),
+    col("scheduled_at", Kind::Timestamp),
+    col("executed_at", Kind::Timestamp),
+    col("completed_at", Kind::Timestamp),
+    col("status", Kind::Enum(DISTRIBUTION_STATUSES)),
+    col("distribution_type", Kind::Enum(&["initial", "refresh", "incremental"])),
+    col("segments_distributed", Kind::TextList { numbers: true }),
+    col("total_records", Kind::Int64),
+    col("matched_records", Kind::Int64),
+    col("match_rate", Kind::Double),
+    col("match_results", Kind::Json(JsonShape::Any)),
+    col("error_details", Kind::Json(JsonShape::Any)),
+    col("error_message", Kind::Text),
+    col("metadata", Kind::Json(JsonShape::Object)),
+    col("version", Kind::Version),
+    col("extra", Kind::Extra),
+];
 
 static DISTRIBUTIONS: TableSpec = TableSpec {
     name: "distributions",
@@ -179,35 +243,23 @@ static DISTRIBUTIONS: TableSpec = TableSpec {
     title: "Distribution",
     id_prefix: "dist_",
     partitioning: Partitioning::Monthly,
-    columns: &[
-        col("distribution_id", Kind::Id),
-        req("user_id", Kind::UserId),
-        req("audience_id", Kind::Text),
-        req("platform_id", Kind::Text),
-        col("audience_name", Kind::Text),
-        col("platform_name", Kind::Text),
-        col("platform_type", Kind::Text),
-        col("created_at", Kind::CreatedAt),
-        col("updated_at", Kind::UpdatedAt),
-        col("scheduled_at", Kind::Timestamp),
-        col("executed_at", Kind::Timestamp),
-        col("completed_at", Kind::Timestamp),
-        col("status", Kind::Enum(DISTRIBUTION_STATUSES)),
-        col("distribution_type", Kind::Enum(&["initial", "refresh", "incremental"])),
-        col("segments_distributed", Kind::TextList { numbers: true }),
-        col("total_records", Kind::Int64),
-        col("matched_records", Kind::Int64),
-        col("match_rate", Kind::Double),
-        col("match_results", Kind::Json(JsonShape::Any)),
-        col("error_details", Kind::Json(JsonShape::Any)),
-        col("error_message", Kind::Text),
-        col("metadata", Kind::Json(JsonShape::Object)),
-        col("version", Kind::Version),
-        col("extra", Kind::Extra),
-    ],
+    columns: DISTRIBUTION_COLUMNS,
+    places: places(DISTRIBUTION_COLUMNS),
     searched: &["audience_name", "platform_name", "error_message"],
     filters: &["status", "platform_type", "audience_id", "platform_id"],
 };
+
+const IDEMPOTENCY_COLUMNS: &[Column] = &[
+    col("key_hash", Kind::Id),
+    req("user_id", Kind::UserId),
+    col("created_at", Kind::CreatedAt),
+    col("updated_at", Kind::UpdatedAt),
+    col("fingerprint", Kind::Text),
+    col("status", Kind::Int64),
+    col("answer", Kind::Json(JsonShape::Any)),
+    col("etag", Kind::Text),
+    col("version", Kind::Version),
+];
 
 static IDEMPOTENCY: TableSpec = TableSpec {
     name: "idempotency",
@@ -215,17 +267,8 @@ static IDEMPOTENCY: TableSpec = TableSpec {
     title: "Idempotency",
     id_prefix: "",
     partitioning: Partitioning::PerUser,
-    columns: &[
-        col("key_hash", Kind::Id),
-        req("user_id", Kind::UserId),
-        col("created_at", Kind::CreatedAt),
-        col("updated_at", Kind::UpdatedAt),
-        col("fingerprint", Kind::Text),
-        col("status", Kind::Int64),
-        col("answer", Kind::Json(JsonShape::Any)),
-        col("etag", Kind::Text),
-        col("version", Kind::Version),
-    ],
+    columns: IDEMPOTENCY_COLUMNS,
+    places: places(IDEMPOTENCY_COLUMNS),
     searched: &[],
     filters: &[],
 };
@@ -276,7 +319,15 @@ impl TableSpec {
     /// Index and description of a column.
     #[must_use]
     pub fn column(&self, name: &str) -> Option<(usize, &'static Column)> {
-        self.columns.iter().enumerate().find(|(_, c)| c.name == name)
+        let mut at = place(name.as_bytes());
+        loop {
+            let index = usize::from(*self.places.get(at)?).checked_sub(1)?;
+            let column = self.columns.get(index)?;
+            if column.name == name {
+                return Some((index, column));
+            }
+            at = (at + 1) % PLACES;
+        }
     }
 
     /// Index of the first column that `wanted` picks.
@@ -319,6 +370,22 @@ mod tests {
             assert!(matches!(table.spec().columns[0].kind, Kind::Id));
         }
         assert_eq!(Table::from_number(0), None);
+    }
+
+    #[test]
+    fn columns_are_found_by_their_names_alone() {
+        for table in Table::ALL {
+            let spec = table.spec();
+            for (index, column) in spec.columns.iter().enumerate() {
+                assert_eq!(spec.column(column.name).map(|(at, _)| at), Some(index), "{table}");
+                for other in ["x", "_"].map(|end| format!("{}{end}", column.name)) {
+                    assert!(spec.column(&other).is_none(), "{table}.{other}");
+                }
+            }
+            for name in ["", "a", "e", "insights", "enhanced_name"] {
+                assert!(spec.column(name).is_none(), "{table}.{name}");
+            }
+        }
     }
 
     #[test]

@@ -42,6 +42,9 @@ const MAX_HEAD: usize = 128 * 1024;
 /// What a header takes beside its bytes, as HTTP/2 counts it (RFC 7541, 4.1).
 const HEADER_OVERHEAD: usize = 32;
 
+/// From where a browser asks (Fetch Metadata Request Headers).
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
 /// What is known of a request's connection.
 pub struct Connected {
     /// What it does.
@@ -81,7 +84,8 @@ async fn pass(
     let connected = req.conn_data::<Rc<Connected>>().cloned();
     let busy = connected.as_ref().is_some_and(|c| c.conduct.under_way() >= MOST_STREAMS);
     let working = connected.as_ref().map(|c| c.conduct.working());
-    let refused = if let Some(error) = malformed(&req) {
+    let ambiguous = is_ambiguous(req.request());
+    let refused = if let Some(error) = malformed(&req, ambiguous) {
         Some(error)
     } else if busy {
         let error = ApiError::new("OVERLOADED", "Too many requests at once over one connection");
@@ -101,7 +105,7 @@ async fn pass(
         None => with_reason(next.call(req).await?.map_into_boxed_body()),
     };
     drop(working);
-    if is_ambiguous(res.request()) {
+    if ambiguous {
         // What follows may be the rest of this request, or another.
         res.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }
@@ -165,8 +169,8 @@ fn is_ambiguous(req: &HttpRequest) -> bool {
 }
 
 /// What is wrong with the head of a request that the HTTP library let through.
-fn malformed(req: &ServiceRequest) -> Option<ApiError> {
-    if is_ambiguous(req.request()) {
+fn malformed(req: &ServiceRequest, ambiguous: bool) -> Option<ApiError> {
+    if ambiguous {
         let message = "The request has both Content-Length and Transfer-Encoding";
         return Some(ApiError::new("MALFORMED_REQUEST", message).refusing(Refusal::Malformed));
     }
@@ -240,7 +244,7 @@ fn is_cross_site(method: &Method, headers: &HeaderMap, uri: &Uri, origins: &[Str
     if named.is_some_and(|origin| origins.iter().any(|known| known == origin)) {
         return false;
     }
-    match headers.get("sec-fetch-site").map(HeaderValue::as_bytes) {
+    match headers.get(FETCH_SITE).map(HeaderValue::as_bytes) {
         Some(site) => !matches!(site, b"same-origin" | b"none"),
         None => origin.is_some() && !named.is_some_and(|origin| is_of(host(headers, uri), origin)),
     }

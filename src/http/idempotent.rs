@@ -2,6 +2,7 @@
 
 use std::future::Future;
 
+use actix_web::http::header::HeaderName;
 use actix_web::{HttpRequest, HttpResponse};
 use sha2::{Digest, Sha256};
 
@@ -13,6 +14,8 @@ use crate::store::{Begun, KeyedRequest, Remembered, Store, StoreError, Written};
 
 /// Longest key, in bytes.
 const MAX_KEY: usize = 255;
+/// The header that brings it.
+pub const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// The key a request brings.
 ///
@@ -20,7 +23,7 @@ const MAX_KEY: usize = 255;
 /// 400 where it is not 1 to 255 visible ASCII characters.
 pub fn key(req: &HttpRequest, body: &[u8]) -> Result<Option<KeyedRequest>, ApiError> {
     const NAME: &str = "Idempotency-Key";
-    let mut values = req.headers().get_all("idempotency-key");
+    let mut values = req.headers().get_all(KEY);
     let Some(value) = values.next() else { return Ok(None) };
     let rule = || ApiError::header(NAME, "must be 1 to 255 visible ASCII characters, once");
     let key = value.to_str().ok().filter(|key| {

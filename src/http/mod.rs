@@ -5,6 +5,7 @@ mod admin;
 mod answer;
 mod audited;
 mod body;
+mod compression;
 mod conditional;
 mod connection;
 mod credentials;
@@ -32,6 +33,7 @@ mod tls;
 mod tokens;
 mod trace;
 mod trail;
+mod turns;
 mod users;
 mod workers;
 

@@ -1,8 +1,9 @@
 //! The endpoints: one table from which both the server and the `OpenAPI` document are made.
 
-use actix_web::guard::{Any, Get, Head};
+use actix_web::guard::fn_guard;
+use actix_web::http::Method;
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{HttpResponse, Resource, ResponseError};
+use actix_web::{HttpResponse, Resource, ResponseError, Route};
 
 use super::error::ApiError;
 use super::guard::Guard;
@@ -209,23 +210,31 @@ fn allowed(group: &[Endpoint]) -> &'static str {
     }
 }
 
+/// A route for requests of these methods. The library's own guards note for each request which
+/// methods there are, for an answer that we make ourselves ([`allowed`]).
+fn of(methods: &'static [Method]) -> Route {
+    web::route().guard(fn_guard(|ctx| methods.contains(&ctx.head().method)))
+}
+
 fn serve(resource: Resource, does: Does) -> Resource {
-    let read = || web::route().guard(Any(Get()).or(Head()));
+    let read = || of(&[Method::GET, Method::HEAD]);
+    let (post, put, delete) =
+        (|| of(&[Method::POST]), || of(&[Method::PUT]), || of(&[Method::DELETE]));
     match does {
-        Does::Create(_) => resource.route(web::post().to(records::create)),
+        Does::Create(_) => resource.route(post().to(records::create)),
         Does::List(_) => resource.route(read().to(lists::list)),
         Does::Read(_) => resource.route(read().to(records::read)),
-        Does::Update(_) => resource.route(web::put().to(records::update)),
-        Does::Status(_) => resource.route(web::put().to(records::status)),
-        Does::Delete(_) => resource.route(web::delete().to(records::delete)),
+        Does::Update(_) => resource.route(put().to(records::update)),
+        Does::Status(_) => resource.route(put().to(records::status)),
+        Does::Delete(_) => resource.route(delete().to(records::delete)),
         Does::Credentials => resource.route(read().to(credentials::read)),
         Does::OfAudience => resource.route(read().to(lists::of_audience)),
         Does::Summary => resource.route(read().to(users::summary)),
-        Does::Erase => resource.route(web::delete().to(users::erase)),
-        Does::Checkpoint => resource.route(web::post().to(admin::checkpoint)),
+        Does::Erase => resource.route(delete().to(users::erase)),
+        Does::Checkpoint => resource.route(post().to(admin::checkpoint)),
         Does::Tokens => resource.route(read().to(tokens::list)),
-        Does::CreateToken => resource.route(web::post().to(tokens::create)),
-        Does::RevokeToken => resource.route(web::delete().to(tokens::revoke)),
+        Does::CreateToken => resource.route(post().to(tokens::create)),
+        Does::RevokeToken => resource.route(delete().to(tokens::revoke)),
         Does::Audit => resource.route(read().to(trail::list)),
         Does::Usage => resource.route(read().to(admin::usage)),
         Does::Health => resource.route(read().to(health::health)),

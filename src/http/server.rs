@@ -17,12 +17,13 @@ use actix_web::dev::{AppConfig, ServiceRequest, ServiceResponse};
 use actix_web::http::header::{
     AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderName, IF_MATCH, RETRY_AFTER, WWW_AUTHENTICATE,
 };
-use actix_web::middleware::{Compress, Condition, Next, from_fn};
+use actix_web::middleware::{Condition, Next, from_fn};
 use actix_web::web::{Data, ServiceConfig};
 use actix_web::{App, Error};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
+use super::compression::Compression;
 use super::connection::{Admission, Guarded, Pace, Wire, refuse};
 use super::edge::{Connected, edge};
 use super::error::ApiError;
@@ -32,6 +33,7 @@ use super::routes;
 use super::state::AppState;
 use super::tls::Certificates;
 use super::trace::{REQUEST_ID, TRACEPARENT, TRACERESPONSE};
+use super::turns::Turns;
 use super::workers::{Serving, Stopping};
 use crate::auth::Worker;
 use crate::cli::HttpSettings;
@@ -128,7 +130,7 @@ fn listen(
         tls: certificates.map(Certificates::acceptor),
     };
     let (keep_alive, data) = (settings.keep_alive, Data::new(state));
-    let make = move |stopping: Stopping| {
+    let make = move |stopping: Stopping, turns: Turns| {
         let door = door.clone();
         let http = HttpService::build()
             .keep_alive(keep_alive)
@@ -147,7 +149,7 @@ fn listen(
                     }));
                 }
             })
-            .finish(map_config(app(&data, routes), |()| AppConfig::default()));
+            .finish(map_config(app(&data, turns, routes), |()| AppConfig::default()));
         fn_service(move |stream: TcpStream| {
             let door = door.clone();
             async move { door.open(stream).await }
@@ -162,6 +164,7 @@ type AppRequest = actix_http::Request;
 /// The application: outermost the edge, then CORS, then compression.
 fn app(
     data: &Data<AppState>,
+    turns: Turns,
     routes: fn(&mut ServiceConfig),
 ) -> impl ServiceFactory<
     AppRequest,
@@ -181,8 +184,9 @@ fn app(
     App::new()
         .app_data(data.clone())
         .app_data(front)
+        .app_data(turns)
         .app_data(Worker::new(Arc::clone(&data.authenticator)))
-        .wrap(Compress::default())
+        .wrap(Compression)
         .wrap(Condition::new(!origins.is_empty(), cors(&origins)))
         .wrap(from_fn(outermost))
         .configure(routes)
@@ -191,7 +195,6 @@ fn app(
 
 /// What pages of the named origins may send and read.
 fn cors(origins: &[String]) -> Cors {
-    const KEY: HeaderName = HeaderName::from_static("idempotency-key");
     let cors = Cors::default()
         .allowed_methods(["GET", "HEAD", "POST", "PUT", "DELETE"])
         .allowed_headers([
@@ -199,7 +202,7 @@ fn cors(origins: &[String]) -> Cors {
             CONTENT_TYPE,
             IF_MATCH,
             actix_web::http::header::IF_NONE_MATCH,
-            KEY,
+            super::idempotent::KEY,
             REQUEST_ID,
             TRACEPARENT,
             HeaderName::from_static("tracestate"),

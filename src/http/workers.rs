@@ -17,6 +17,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
+use super::turns::Turns;
+
 /// Connections that wait for one worker to take them over.
 const WAITING: usize = 1024;
 /// How long nothing is accepted after the system refused, as it does without file descriptors.
@@ -69,7 +71,7 @@ impl Serving {
         make: M,
     ) -> io::Result<Self>
     where
-        M: Fn(Stopping) -> F + Clone + Send + 'static,
+        M: Fn(Stopping, Turns) -> F + Clone + Send + 'static,
         F: ServiceFactory<TcpStream, Config = (), Response = (), InitError = ()> + 'static,
     {
         listener.set_nonblocking(true)?;
@@ -84,8 +86,9 @@ impl Serving {
             let (stopping, make, lives) = (stopping.clone(), make.clone(), lives.clone());
             thread.spawn_fn(move || {
                 actix_web::rt::spawn(async move {
-                    let factory = make(stopping.clone());
-                    work(factory, waiting, stopping).await;
+                    let turns = Turns::default();
+                    let factory = make(stopping.clone(), turns.clone());
+                    work(factory, turns, waiting, stopping).await;
                     drop(lives);
                 });
             });
@@ -174,6 +177,7 @@ fn hand_over(stream: std::net::TcpStream, place: OwnedSemaphorePermit, lanes: &[
 /// or all are to be cut off.
 async fn work<F>(
     factory: F,
+    turns: Turns,
     mut waiting: mpsc::Receiver<(std::net::TcpStream, Counted)>,
     stopping: Stopping,
 ) where
@@ -190,10 +194,10 @@ async fn work<F>(
         loop {
             tokio::select! {
                 Some((stream, counted)) = waiting.recv() => {
-                    let service = std::rc::Rc::clone(&service);
+                    let (service, turns) = (std::rc::Rc::clone(&service), turns.clone());
                     connections.spawn_local(async move {
                         let _counted = counted;
-                        serve(&*service, stream).await;
+                        turns.of(serve(&*service, stream)).await;
                     });
                 }
                 Some(_) = connections.join_next() => {}

@@ -10,7 +10,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use super::overlay::Overlay;
-use crate::domain::{Micros, PartitionKey, Position, RecordId, Row};
+use crate::domain::{Micros, Month, PartitionKey, Position, RecordId, Row};
 
 /// Rows of a row group, oldest first.
 pub type GroupRows = Arc<[Arc<Row>]>;
@@ -138,9 +138,10 @@ impl Rows {
     /// instant than the row's `created_at`, as a brought id may. Such rows need the index.
     #[must_use]
     pub fn is_astray(&self, row: &Row) -> bool {
-        let told = row.id.made_at(self.key.table());
-        self.is_foreign(&row.id)
-            || told.is_none_or(|at| at.get() != row.created_at.get().div_euclid(1000) * 1000)
+        let Some(told) = row.id.made_at(self.key.table()) else { return true };
+        self.key.month().is_none()
+            || told.get() != row.created_at.get().div_euclid(1000) * 1000
+            || Month::of(told) != self.key.month()
     }
 
     /// Applies a change that the log holds under `lsn`.
