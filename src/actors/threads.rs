@@ -5,8 +5,9 @@ use std::sync::Arc;
 use actix::dev::channel::channel;
 use actix::{Actor, Addr, Arbiter, ArbiterHandle, Context};
 
-/// Threads that one of these may have for what blocks: reading and writing files.
-const BLOCKING: usize = 64;
+/// Threads that one of these may have for what blocks: reading and writing files. Each keeps memory
+/// at hand of what it decoded, and a disk has no more to gain from more of them.
+const BLOCKING: usize = 16;
 
 /// Threads, ended when nobody holds them any more. Cheap to clone.
 #[derive(Clone)]

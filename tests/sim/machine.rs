@@ -202,6 +202,17 @@ pub struct Machine {
     pub env: Env,
 }
 
+impl Drop for Machine {
+    /// Lets go of what the process was doing: workers hold the world, and with it each other.
+    fn drop(&mut self) {
+        let mut state = self.steps.lock();
+        let workers: Vec<_> = state.workers.iter_mut().map(|slot| slot.worker.take()).collect();
+        let steps = std::mem::take(&mut state.steps);
+        drop(state);
+        drop((workers, steps));
+    }
+}
+
 /// How a process's work came to an end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum End {
