@@ -2,7 +2,8 @@
 //!
 //! A folder that is found may be one that a killed process made without coming to the sync of its
 //! name, or one whose sync failed. What is put into it would go with it at a power loss, after the
-//! log let go of it. So each folder's name is synced once by each process, before its first use.
+//! log let go of it. So each folder's name is synced once by each process, before its first use,
+//! and again where making it anew failed.
 
 use std::io;
 use std::num::NonZeroUsize;
@@ -35,7 +36,11 @@ impl Folders {
     /// Whatever the file system says.
     pub(super) fn ensure(&self, fs: &dyn FileSystem, folder: &Path) -> io::Result<()> {
         // What was removed meanwhile is made, and synced, here.
-        fs.create_dir_all(folder)?;
+        if let Err(error) = fs.create_dir_all(folder) {
+            // It may have been made and not synced, whatever was known of one of this name.
+            self.forget(folder);
+            return Err(error);
+        }
         if folder == self.root || self.knows(folder) {
             return Ok(());
         }
@@ -44,6 +49,23 @@ impl Folders {
         fs.sync_dir(above)?;
         self.known().put(folder.to_path_buf(), ());
         Ok(())
+    }
+
+    /// Forgets a folder that was removed, and all below it: later ones of these names are others.
+    pub(super) fn forget_below(&self, folder: &Path) {
+        let mut known = self.known();
+        let below = known.iter().map(|(name, ())| name).filter(|name| name.starts_with(folder));
+        let gone: Vec<PathBuf> = below.cloned().collect();
+        for name in gone {
+            known.pop(&name);
+        }
+    }
+
+    fn forget(&self, folder: &Path) {
+        let mut known = self.known();
+        for name in folder.ancestors() {
+            known.pop(name);
+        }
     }
 
     fn knows(&self, folder: &Path) -> bool {

@@ -183,8 +183,11 @@ impl Storage for LocalStorage {
 
     async fn delete_tree(&self, folder: &StorePath) -> Result<u64, StorageError> {
         let folder = self.at(folder);
+        let folders = Arc::clone(&self.folders);
         self.blocking(move |fs| {
-            let removed = remove_tree(fs, &folder)?;
+            let removed = remove_tree(fs, &folder);
+            folders.forget_below(&folder);
+            let removed = removed?;
             match fs.sync_dir(parent(&folder)) {
                 Err(e) if !absent(&e) => Err(e.into()),
                 _ => Ok(removed),

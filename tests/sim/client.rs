@@ -437,7 +437,11 @@ impl Client {
             (Begun::Replay(answer), false) => {
                 return Err(format!("key {name} was answered by {answer:?}, never carried out"));
             }
-            (Begun::Go(_), true) => return Err(format!("key {name} is carried out twice")),
+            (Begun::Go(_), true) => {
+                let (of, took, answer) = (&at.key, keyed.took, &keyed.answer);
+                let known = format!("{of:?}, took {took:?}, answered {answer:?}");
+                return Err(format!("key {name} is carried out twice: {known}"));
+            }
             (Begun::Go(pending), false) => pending,
         };
         let remember = pending.remember(answer_to);

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::client::user;
 use crate::dice::Dice;
-use crate::disk::{Disk, Stop};
+use crate::disk::{Disk, Faults, Stop};
 use crate::trace::Trace;
 
 /// More operations than a put has.
@@ -51,6 +51,26 @@ async fn a_file_put_into_a_folder_that_a_killed_process_made_survives() {
         disk.restart(Stop::PowerLoss);
         assert_eq!(content(&process(&disk)).await, Some(NEW), "seed {seed}");
     }
+}
+
+#[tokio::test]
+async fn a_file_put_into_a_folder_that_was_removed_and_made_again_survives() {
+    let mut again = 0;
+    for seed in 0..OPERATIONS * 8 {
+        let disk = disk(seed);
+        let storage = process(&disk);
+        storage.put(&path(), OLD, PutIf::Always).await.expect("put");
+        // A checkpoint of a user's first records after his erasure.
+        storage.delete_tree(&layout::user_folder(&user(0), Table::Platforms)).await.expect("gone");
+        disk.set(Faults { sync: 3000, ..Faults::default() });
+        while storage.put(&path(), NEW, PutIf::Always).await.is_err() {
+            again += 1;
+        }
+        disk.restart(Stop::PowerLoss);
+        disk.set(Faults::default());
+        assert_eq!(content(&process(&disk)).await, Some(NEW), "seed {seed}");
+    }
+    assert!(again > 100, "{again} failed");
 }
 
 #[tokio::test]
