@@ -7,9 +7,10 @@ use std::collections::HashSet;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-use super::fields::{Elements, Field, Raw, split};
+use super::fields::{Field, Raw, split};
 use super::json_text::{compact, push_string};
 use super::limits::{InputLimits, Limit, elements};
+use super::lists;
 use super::object::ObjectFields;
 use super::patch::Patch;
 use super::{
@@ -294,8 +295,8 @@ fn set_value(
         Kind::Int64 => patch.set(index, Cell::Int(parse_int(name, value.text)?)),
         Kind::Double => patch.set(index, Cell::Double(parse_double(name, value.text)?)),
         Kind::TextList { numbers } => {
-            check_list(name, value, numbers, patch.limits().list)?;
-            patch.set_written(index, |out| write_compact(name, value, out))?;
+            let most = patch.limits().list;
+            patch.set_written(index, |out| lists::write(name, value, numbers, most, out))?;
         }
         Kind::Json(shape) => {
             let rule = match (shape, value.text.as_bytes().first()) {
@@ -337,7 +338,7 @@ pub(super) fn check_length(name: &str, text: &str, limits: &InputLimits) -> Resu
     Ok(())
 }
 
-fn check_count(name: &str, count: usize, most: usize) -> Result<(), InputError> {
+pub(super) fn check_count(name: &str, count: usize, most: usize) -> Result<(), InputError> {
     if count > most {
         let rule = format!("must have at most {most} elements");
         return Err(InputError::over(Limit::List, name, rule));
@@ -405,7 +406,7 @@ fn unquoted(raw: &str) -> Option<&str> {
     raw.strip_prefix('"')?.strip_suffix('"')
 }
 
-fn parse_text<'a>(name: &str, raw: &'a str) -> Result<Cow<'a, str>, InputError> {
+pub(super) fn parse_text<'a>(name: &str, raw: &'a str) -> Result<Cow<'a, str>, InputError> {
     if let Some(plain) = unquoted(raw).filter(|text| !text.contains('\\')) {
         return Ok(Cow::Borrowed(plain));
     }
@@ -452,32 +453,6 @@ pub(super) fn parse_double(name: &str, raw: &str) -> Result<f64, InputError> {
         .ok()
         .filter(|d| d.is_finite())
         .ok_or_else(|| InputError::invalid(name, "must be a number"))
-}
-
-fn check_list(name: &str, value: &Raw<'_>, numbers: bool, most: usize) -> Result<(), InputError> {
-    match value.elements {
-        Elements::Texts(count) => return check_count(name, count, most),
-        Elements::TextsAndNumbers(count) if numbers => return check_count(name, count, most),
-        Elements::TextsAndNumbers(_) | Elements::Unknown => {}
-    }
-    let rule =
-        if numbers { "must be a list of texts or numbers" } else { "must be a list of texts" };
-    let elements: Vec<&RawValue> =
-        serde_json::from_str(value.text).map_err(|_| InputError::invalid(name, rule))?;
-    check_count(name, elements.len(), most)?;
-    for (index, element) in elements.iter().enumerate() {
-        let fits = match element.get().as_bytes().first() {
-            Some(b'"') => true,
-            Some(b'-' | b'0'..=b'9') => numbers,
-            _ => false,
-        };
-        if !fits {
-            let mut error = InputError::invalid(name, rule);
-            error.pointer = format!("{}/{index}", error.pointer);
-            return Err(error);
-        }
-    }
-    Ok(())
 }
 
 /// A patch's row for tests.

@@ -7,6 +7,7 @@ mod filter;
 pub mod input;
 pub mod json_text;
 pub mod limits;
+mod lists;
 pub mod object;
 mod partition_key;
 mod patch;

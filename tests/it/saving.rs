@@ -405,3 +405,24 @@ async fn instants_are_read_in_every_form_clients_send_and_shown_in_one() {
         assert_eq!(error["details"]["pointer"], "/scheduled_at");
     }
 }
+
+#[tokio::test]
+async fn a_list_reads_the_same_before_and_after_a_file_holds_it() {
+    let server = Server::start().await;
+    let body = |list: &str| {
+        format!(
+            r#"{{"user_id":"u","name":"n","data_type":"first_party","selected_variables":{list}}}"#
+        )
+    };
+    let post = async |list: &str| {
+        server.send(Method::POST, "/api/audiences", &[], Some(&body(list))).await
+    };
+    let saved = post(r#"[ "\u0041\/b", "\u00e9" ]"#).await.expect(201);
+    let path = format!("/api/audiences/{}?user_id=u", saved["audience_id"].as_str().expect("id"));
+    let before = server.get(&path).await;
+    assert!(before.text.contains(r#""selected_variables":["A/b","é"]"#), "{}", before.text);
+    server.checkpoint().await;
+    assert_eq!(server.get(&path).await.text, before.text);
+    let refused = post(r#"["a","\ud800"]"#).await.expect(400);
+    assert_eq!(refused["details"]["pointer"], "/selected_variables/1", "{refused}");
+}
