@@ -78,12 +78,11 @@ impl Store {
         self.unfinished.enter(user, Rest { lsn, perhaps_finished: false });
         let files = match self.go_on_erasing(user).await {
             Some(Ok((files, _))) => files,
-            Some(Err(error)) => {
+            // Without an answer somebody else asked in between, and is at it; he may fail, too.
+            unfinished => {
                 self.keep_erasing(user.clone());
-                return Err(error);
+                return Err(unfinished.and_then(Result::err).unwrap_or(StoreError::Erasing));
             }
-            // Somebody else asked in between, and is at it.
-            None => return Err(StoreError::Erasing),
         };
         let log_released = self.release(lsn).await;
         let erased =

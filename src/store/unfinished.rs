@@ -78,8 +78,8 @@ impl Unfinished {
 
 impl Store {
     /// Goes on with an erasure that is not finished and answers how many files it removed, and its
-    /// LSN; `None` where there is none, or somebody else is at it. On return the user's folders are gone for
-    /// good, and he may come back.
+    /// LSN; `None` where there is none, or somebody else is at it. On return the user's folders are
+    /// gone for good, and he may come back.
     ///
     /// # Errors
     /// [`StoreError::StorageFailed`]; some may be gone, and the user stays fenced off.
