@@ -56,6 +56,9 @@ pub struct Space {
     pub total: u64,
 }
 
+/// Zeros written at once.
+const PIECE: usize = 4 << 20;
+
 /// An open file. Offsets are bytes from its start.
 pub trait File: Send + Sync {
     /// Reads exactly `buf.len()` bytes; `UnexpectedEof` where the file is shorter.
@@ -85,6 +88,31 @@ pub trait File: Send + Sync {
     /// # Errors
     /// `StorageFull` where the space is not there.
     fn allocate(&self, len: u64) -> io::Result<()>;
+    /// Writes zeros over the bytes from `from` to `to`. As [`File::write_all_at`].
+    ///
+    /// # Errors
+    /// Whatever the file system says; some of the zeros may have been written.
+    fn write_zeros(&self, from: u64, to: u64) -> io::Result<()> {
+        let piece =
+            |at: u64| usize::try_from(to.saturating_sub(at)).map_or(PIECE, |n| n.min(PIECE));
+        let zeros = vec![0; piece(from)];
+        let mut at = from;
+        while at < to {
+            let next = zeros.get(..piece(at)).unwrap_or_default();
+            self.write_all_at(next, at)?;
+            at += next.len() as u64;
+        }
+        Ok(())
+    }
+    /// Makes the bytes from `from` to `to`, all inside the file, zeros, also those that read as
+    /// zeros: after a failed fsync the disk may have others there. What is reserved stays so.
+    /// Survives nothing until [`File::sync_data`] returns.
+    ///
+    /// # Errors
+    /// As [`File::write_zeros`], which is what it does where the file system knows nothing faster.
+    fn zero(&self, from: u64, to: u64) -> io::Result<()> {
+        self.write_zeros(from, to)
+    }
     /// The file's length in bytes.
     ///
     /// # Errors

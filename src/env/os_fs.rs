@@ -40,6 +40,15 @@ impl File for OsFile {
         }
     }
 
+    fn zero(&self, from: u64, to: u64) -> io::Result<()> {
+        if from >= to {
+            return Ok(());
+        }
+        // Not every file system has this; and one that is full may still have the bytes' own space.
+        fallocate(&self.0, FallocateFlags::ZERO_RANGE, from, to - from)
+            .or_else(|_| self.write_zeros(from, to))
+    }
+
     fn len(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
     }
@@ -157,5 +166,26 @@ impl FileSystem for OsFileSystem {
         let found = statvfs(folder)?;
         let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
         Ok(Space { available: bytes(found.f_bavail), total: bytes(found.f_blocks) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zeros_a_range_and_leaves_the_rest() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = OsFileSystem.open(&folder.path().join("file"), OpenMode::CreateNew).unwrap();
+        file.write_all_at(&vec![7; 20_000], 0).unwrap();
+        for (from, to) in [(3, 9_001), (12_288, 12_288), (19_999, 20_000)] {
+            file.zero(from, to).unwrap();
+        }
+        file.write_zeros(10_000, 10_007).unwrap();
+        let mut read = vec![0; 20_000];
+        file.read_exact_at(&mut read, 0).unwrap();
+        let is_zero = |at| matches!(at, 3..=9_000 | 10_000..=10_006 | 19_999);
+        let wrong = (0..20_000).find(|at| (read[*at] == 0) != is_zero(*at));
+        assert_eq!((wrong, file.len().unwrap()), (None, 20_000));
     }
 }

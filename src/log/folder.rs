@@ -78,16 +78,3 @@ pub(crate) fn rewrite(file: &dyn File, segment: &[u8], from: usize, to: usize) -
     }
     Ok(())
 }
-
-/// Writes zeros over a range.
-pub(crate) fn erase_range(file: &dyn File, from: u64, to: u64) -> io::Result<()> {
-    let bytes = |count: u64| usize::try_from(count).unwrap_or(PIECE).min(PIECE);
-    let zeros = vec![0; bytes(to.saturating_sub(from))];
-    let mut at = from;
-    while at < to {
-        let piece = zeros.get(..bytes(to - at)).unwrap_or_default();
-        file.write_all_at(piece, at)?;
-        at += piece.len() as u64;
-    }
-    Ok(())
-}

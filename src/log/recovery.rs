@@ -16,11 +16,11 @@ use uuid::{Builder, Uuid};
 
 use super::batch::{Batch, Tail};
 use super::bytes_at::end_of_nonzero;
-use super::folder::{FOLDER, SegmentFile, erase_range, read_segment, rewrite, segment_files};
+use super::folder::{FOLDER, SegmentFile, read_segment, rewrite, segment_files};
 use super::frame::{Frame, FrameError, RecordKind};
 use super::index::{Index, Location, StreamNumber};
 use super::scan::{Fault, FaultKind, Scan, scan};
-use super::segment::{HeaderError, RECORDS_AT, SegmentHeader, create, file_name};
+use super::segment::{HeaderError, RECORDS_AT, SegmentHeader, create, file_name, is_no_space};
 use super::segments::Segments;
 use super::shared::Shared;
 use super::spare::SPARE;
@@ -149,25 +149,21 @@ impl LastSegment {
         })
     }
 
-    /// Cuts the torn tail and makes sure of what is not known to be on the disk.
+    /// Cuts the torn tail and makes sure of what is not known to be on the disk: of the records,
+    /// and of nothing being after them.
     fn make_durable(&self, env: &Env, dir: &Path, segment: &[u8]) -> Result<End, LogError> {
         let name = self.file.name();
-        let made = (|| -> io::Result<Arc<dyn File>> {
+        let end = self.scan.end as u64;
+        let made = (|| -> io::Result<(Arc<dyn File>, u64)> {
             let file = env.fs.open(&dir.join(&name), OpenMode::Write)?;
-            if let Some(fault) = &self.scan.fault {
-                erase_range(file.as_ref(), self.scan.end as u64, fault.dirty_end as u64)?;
-            }
+            let capacity = clear_after(file.as_ref(), end, self.file.bytes)?;
             rewrite(file.as_ref(), segment, self.unproven(segment), self.scan.end)?;
             file.sync_data()?;
             env.fs.sync_dir(dir)?;
-            Ok(file)
+            Ok((file, capacity))
         })();
-        let file = made.map_err(LogError::io("make durable", &name))?;
-        let tail = Tail {
-            first: self.header.first,
-            offset: self.scan.end as u64,
-            capacity: self.file.bytes,
-        };
+        let (file, capacity) = made.map_err(LogError::io("make durable", &name))?;
+        let tail = Tail { first: self.header.first, offset: end, capacity };
         Ok(End { log_id: self.header.log_id, file, tail, last: self.scan.last })
     }
 
@@ -186,6 +182,23 @@ impl LastSegment {
         });
         from
     }
+}
+
+/// Sees to it that nothing stands after `end` in a segment of `bytes`, and answers how far it
+/// goes then. What a failed write left there may have been cut off or overwritten by a process
+/// whose fsync of that failed: then it is still on the disk though the system shows none of it, and
+/// would come back with a loss of power, behind the records of today.
+fn clear_after(file: &dyn File, end: u64, bytes: u64) -> io::Result<u64> {
+    if end < bytes {
+        match file.zero(end, bytes) {
+            Err(e) if is_no_space(&e) => {}
+            other => return other.map(|()| bytes),
+        }
+    }
+    // Cut where it ends already: only a change makes the next sync mean something.
+    file.set_len(end + 1)?;
+    file.set_len(end)?;
+    Ok(end)
 }
 
 /// What all segments together hold.

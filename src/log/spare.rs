@@ -12,7 +12,6 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 
-use super::folder::erase_range;
 use super::shared::{Shared, lock};
 use crate::env::{Bell, File, OpenMode, Turn, Worker};
 
@@ -137,7 +136,7 @@ impl Maker {
             None => self.begin(size)?,
         };
         let end = size.min(self.done + piece(size));
-        erase_range(file.as_ref(), self.done, end)?;
+        file.write_zeros(self.done, end)?;
         file.sync_data()?;
         self.done = end;
         if self.done == size {

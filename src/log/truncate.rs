@@ -12,7 +12,7 @@ use std::path::Path;
 use uuid::Uuid;
 
 use super::bytes_at::end_of_nonzero;
-use super::folder::{FOLDER, SegmentFile, erase_range, read_segment, segment_files};
+use super::folder::{FOLDER, SegmentFile, read_segment, segment_files};
 use super::recovery::new_log_id;
 use super::scan::{Scan, max_records, scan};
 use super::segment::{RECORDS_AT, SEGMENT_HEADER_BYTES, SegmentHeader, create, file_name};
@@ -223,6 +223,6 @@ fn free_name(env: &Env, dir: &Path, first: Lsn, last: Lsn) -> Result<String, Log
 
 fn cut_tail(env: &Env, dir: &Path, boundary: &Found) -> io::Result<()> {
     let file = env.fs.open(&dir.join(boundary.file.name()), OpenMode::Write)?;
-    erase_range(file.as_ref(), boundary.end_kept() as u64, boundary.dirty_end as u64)?;
+    file.zero(boundary.end_kept() as u64, boundary.dirty_end as u64)?;
     file.sync_data()
 }

@@ -7,6 +7,7 @@ mod client;
 mod dice;
 mod disk;
 mod durable;
+mod log_end;
 mod machine;
 mod model;
 mod names;
