@@ -135,7 +135,8 @@ impl Walk<'_> {
         let mut expected = first;
         loop {
             let rest = segment.get(at..).unwrap_or_default();
-            let written = rest.get(..end_of_nonzero(rest)).unwrap_or_default();
+            // Looks at everything that follows: only where a record does not.
+            let written = || rest.get(..end_of_nonzero(rest)).unwrap_or_default();
             let what = match decode(rest) {
                 Ok(frame) if frame.lsn == expected => match self.record(name, at, &frame) {
                     Ok(()) => {
@@ -146,9 +147,10 @@ impl Walk<'_> {
                     Err(e) => FaultKind::Frame(e),
                 },
                 Ok(frame) => FaultKind::OtherLsn(frame.lsn),
-                Err(FrameError::End) if written.is_empty() => return,
+                Err(FrameError::End) if written().is_empty() => return,
                 Err(e) => FaultKind::Frame(e),
             };
+            let written = written();
             let next = find_record(written, rest, |lsn, _| lsn > expected);
             let skipped = next.as_ref().map_or(written.len(), |(offset, _)| *offset);
             self.damage(name, at, skipped, expected, what.to_string());
