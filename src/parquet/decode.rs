@@ -1,18 +1,18 @@
 //! Row groups to rows. Each chunk's checksum is checked before it is decoded.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 
-use ::parquet::arrow::ProjectionMask;
-use ::parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
-};
+use ::parquet::arrow::arrow_reader::{ParquetRecordBatchReader, RowSelector};
+use ::parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels};
 use ::parquet::bloom_filter::Sbbf;
 
 use super::checksums::chunk_ranges;
 use super::error::guarded;
+use super::pages::OneGroup;
 use super::{Fetched, FileView, ParquetError, RangeSource, columns};
 use crate::domain::{RecordId, Row};
 
@@ -148,20 +148,22 @@ fn batches(
         return Ok(Vec::new());
     }
     guarded("a row group", || {
-        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-        let metadata = ArrowReaderMetadata::try_new(view.metadata().clone(), options)
-            .map_err(ParquetError::decoding)?;
         let schema = view.metadata().file_metadata().schema_descr();
         let mask = ProjectionMask::leaves(schema, leaves.iter().map(|(_, leaf)| *leaf));
-        let mut builder =
-            ParquetRecordBatchReaderBuilder::new_with_metadata(fetched.clone(), metadata)
-                .with_row_groups(vec![group])
-                .with_projection(mask)
-                .with_batch_size(rows.len());
-        if rows.len() < info.rows {
-            builder = builder.with_offset(rows.start).with_limit(rows.len());
-        }
-        let reader = builder.build().map_err(ParquetError::decoding)?;
-        reader.collect::<Result<Vec<_>, _>>().map_err(ParquetError::decoding)
+        let levels =
+            parquet_to_arrow_field_levels(schema, mask, None).map_err(ParquetError::decoding)?;
+        let some = rows.len() < info.rows;
+        let selection = some
+            .then(|| vec![RowSelector::skip(rows.start), RowSelector::select(rows.len())].into());
+        let group =
+            OneGroup { metadata: view.metadata(), group: meta, fetched: Arc::new(fetched.clone()) };
+        let reader = ParquetRecordBatchReader::try_new_with_row_groups(
+            &levels,
+            &group,
+            rows.len(),
+            selection,
+        );
+        let batches = reader.and_then(|reader| Ok(reader.collect::<Result<Vec<_>, _>>()?));
+        batches.map_err(ParquetError::decoding)
     })
 }

@@ -3,5 +3,6 @@
 mod changing;
 mod damage;
 mod format;
+mod pages;
 mod reading;
 mod support;
