@@ -319,7 +319,14 @@ async fn read(
     months.extend(
         shared.log.unpublished_partitions(&user, table).iter().filter_map(PartitionKey::month),
     );
-    months.extend(stored_months(shared.storage.as_ref(), &user, table).await.map_err(|error| {
+    let (storage, whose) = (Arc::clone(&shared.storage), user.clone());
+    let folders = async move {
+        let stored = stored_months(storage.as_ref(), &whose, table).await;
+        (stored, archived_months(storage.as_ref(), &whose, table).await)
+    };
+    let looked = shared.env.in_one_job(folders).await;
+    let (stored, archived) = looked.map_err(|_| StoreError::StorageFailed)?;
+    months.extend(stored.map_err(|error| {
         if !matches!(error, StorageError::NotAFolder) {
             return StoreError::StorageFailed;
         }
@@ -327,10 +334,7 @@ async fn read(
         shared.unreadable.report(folder.as_str(), None, "something in it or it is no folder");
         StoreError::PartitionCorrupt
     })?);
-    for month in archived_months(shared.storage.as_ref(), &user, table)
-        .await
-        .map_err(|_| StoreError::StorageFailed)?
-    {
+    for month in archived.map_err(|_| StoreError::StorageFailed)? {
         note_archived(&shared, &PartitionKey::monthly(&user, table, month)).await?;
     }
     let mut foreign = None;

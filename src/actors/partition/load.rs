@@ -92,12 +92,17 @@ pub struct Loaded {
 /// # Errors
 /// [`LoadError`]; unreadable files are reported to [`Shared::unreadable`] too.
 pub async fn load(shared: &Arc<Shared>, key: &PartitionKey) -> Result<Loaded, LoadError> {
-    let mut loaded = load_base(shared, key).await;
-    if matches!(loaded, Err(LoadError::Corrupt { .. })) {
-        // A checkpoint that was being written when this partition began to be built again may have
-        // replaced the file while it was read. There is one at most: a second look sees one file.
-        loaded = load_base(shared, key).await;
-    }
+    let (all, own_key) = (Arc::clone(shared), key.clone());
+    let base = async move {
+        match load_base(&all, &own_key).await {
+            // A checkpoint that was being written when this partition began to be built again may
+            // have replaced the file while it was read. There is one at most: a second look sees
+            // one file.
+            Err(LoadError::Corrupt { .. }) => load_base(&all, &own_key).await,
+            loaded => loaded,
+        }
+    };
+    let loaded = shared.env.in_one_job(base).await?;
     if let Err(LoadError::Corrupt { file, why }) = &loaded {
         shared.unreadable.report(file, Some(key), why);
     }
