@@ -5,7 +5,9 @@
 //! For a column of ten rows that is most of the work. So it is told that the chunk is not
 //! compressed, hands out pages as they stand in the file, and they are decompressed here.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
+use std::io::Cursor;
 use std::sync::Arc;
 
 use ::parquet::arrow::arrow_reader::RowGroups;
@@ -38,17 +40,16 @@ impl RowGroups for OneGroup<'_> {
     fn column_chunks(&self, leaf: usize) -> CrateResult<Box<dyn PageIterator>> {
         let chunk =
             self.group.columns().get(leaf).ok_or_else(|| error("there is no such column"))?;
-        let most = usize::try_from(chunk.uncompressed_size()).unwrap_or(0);
-        let plain;
-        let (told, most) = if matches!(chunk.compression(), Compression::ZSTD(_)) {
+        let most = matches!(chunk.compression(), Compression::ZSTD(_))
+            .then(|| usize::try_from(chunk.uncompressed_size()).unwrap_or(0));
+        let told = if most.is_some() {
             let raw = chunk.clone().into_builder().set_compression(Compression::UNCOMPRESSED);
-            plain = raw.build()?;
-            (&plain, Some(most))
+            Cow::Owned(raw.build()?)
         } else {
-            (chunk, None)
+            Cow::Borrowed(chunk)
         };
         let fetched = Arc::clone(&self.fetched);
-        let pages = SerializedPageReader::new(fetched, told, self.num_rows(), None)?;
+        let pages = SerializedPageReader::new(fetched, &told, self.num_rows(), None)?;
         Ok(Box::new(Column { pages: Some(Pages { pages, most }) }))
     }
 
@@ -84,54 +85,26 @@ struct Pages {
 }
 
 impl Pages {
-    fn unpacked(&self, page: Page) -> CrateResult<Page> {
+    fn unpacked(&self, mut page: Page) -> CrateResult<Page> {
         let Some(most) = self.most else { return Ok(page) };
-        Ok(match page {
-            Page::DataPage {
-                buf,
-                num_values,
-                encoding,
-                def_level_encoding,
-                rep_level_encoding,
-                statistics,
-            } => Page::DataPage {
-                buf: decompress(&buf, 0, most)?,
-                num_values,
-                encoding,
-                def_level_encoding,
-                rep_level_encoding,
-                statistics,
-            },
+        match &mut page {
+            Page::DataPage { buf, .. } | Page::DictionaryPage { buf, .. } => {
+                *buf = decompress(buf, 0, most)?;
+            }
             Page::DataPageV2 {
                 buf,
-                num_values,
-                encoding,
-                num_nulls,
-                num_rows,
+                is_compressed,
                 def_levels_byte_len,
                 rep_levels_byte_len,
-                is_compressed,
-                statistics,
+                ..
             } => {
-                let levels = def_levels_byte_len.saturating_add(rep_levels_byte_len) as usize;
-                let buf = if is_compressed { decompress(&buf, levels, most)? } else { buf };
-                Page::DataPageV2 {
-                    buf,
-                    num_values,
-                    encoding,
-                    num_nulls,
-                    num_rows,
-                    def_levels_byte_len,
-                    rep_levels_byte_len,
-                    is_compressed: false,
-                    statistics,
+                if std::mem::take(is_compressed) {
+                    let levels = def_levels_byte_len.saturating_add(*rep_levels_byte_len);
+                    *buf = decompress(buf, levels as usize, most)?;
                 }
             }
-            Page::DictionaryPage { buf, num_values, encoding, is_sorted } => {
-                let buf = decompress(&buf, 0, most)?;
-                Page::DictionaryPage { buf, num_values, encoding, is_sorted }
-            }
-        })
+        }
+        Ok(page)
     }
 }
 
@@ -186,14 +159,15 @@ fn decompress(bytes: &Bytes, from: usize, most: usize) -> CrateResult<Bytes> {
     }
     let mut page = Vec::with_capacity(from + size);
     page.extend_from_slice(levels);
+    let mut page = Cursor::new(page);
+    page.set_position(from as u64);
     DECOMPRESSOR.with_borrow_mut(|kept| {
         let decompressor = match kept {
             Some(decompressor) => decompressor,
             None => kept.insert(Decompressor::new()?),
         };
-        let unpacked = decompressor.decompress(packed, size)?;
-        page.extend_from_slice(&unpacked);
-        Ok(Bytes::from(page))
+        decompressor.decompress_to_buffer(packed, &mut page)?;
+        Ok(page.into_inner().into())
     })
 }
 
