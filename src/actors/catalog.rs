@@ -18,7 +18,7 @@ use super::shared::Shared;
 use super::supervisor::Door;
 use crate::domain::{Micros, Month, PartitionKey, RecordId, Table, UserId};
 use crate::log::ReadPoint;
-use crate::storage::{StorageError, archived_months, layout, stored_months};
+use crate::storage::{StorageError, archived_months, layout, table_months};
 
 /// The months of a table, newest first.
 #[derive(Message)]
@@ -321,20 +321,21 @@ async fn read(
     );
     let (storage, whose) = (Arc::clone(&shared.storage), user.clone());
     let folders = async move {
-        let stored = stored_months(storage.as_ref(), &whose, table).await;
-        (stored, archived_months(storage.as_ref(), &whose, table).await)
+        let stored = table_months(storage.as_ref(), &whose, table).await?;
+        Ok((stored, archived_months(storage.as_ref(), &whose, table).await?))
     };
     let looked = shared.env.in_one_job(folders).await;
-    let (stored, archived) = looked.map_err(|_| StoreError::StorageFailed)?;
-    months.extend(stored.map_err(|error| {
+    let looked = looked.map_err(|_| StoreError::StorageFailed)?;
+    let (stored, archived) = looked.map_err(|error| {
         if !matches!(error, StorageError::NotAFolder) {
             return StoreError::StorageFailed;
         }
         let folder = layout::user_folder(&user, table);
         shared.unreadable.report(folder.as_str(), None, "something in it or it is no folder");
         StoreError::PartitionCorrupt
-    })?);
-    for month in archived.map_err(|_| StoreError::StorageFailed)? {
+    })?;
+    months.extend(stored.iter().chain(&archived));
+    for month in archived {
         note_archived(&shared, &PartitionKey::monthly(&user, table, month)).await?;
     }
     let mut foreign = None;

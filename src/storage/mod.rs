@@ -122,16 +122,24 @@ pub async fn stored_months(
     user: &UserId,
     table: Table,
 ) -> Result<Vec<Month>, StorageError> {
-    let mut months = Vec::new();
-    for year in storage.folders(&layout::user_folder(user, table)).await? {
-        let Some(year) = layout::parse_year(&year) else { continue };
-        let names = storage.folders(&layout::year_folder(user, table, year)).await?;
-        months.extend(names.iter().filter_map(|n| Month::new(year, layout::parse_month(n)?)));
-    }
+    let mut months = table_months(storage, user, table).await?;
     months.extend(archived_months(storage, user, table).await?);
     months.sort_unstable();
     months.dedup();
     Ok(months)
+}
+
+/// The months of a user's table that have a folder outside the archive.
+///
+/// # Errors
+/// [`StorageError`] where folders cannot be listed.
+pub async fn table_months(
+    storage: &dyn Storage,
+    user: &UserId,
+    table: Table,
+) -> Result<Vec<Month>, StorageError> {
+    let years = layout::user_folder(user, table);
+    months_below(storage, &years, |year| layout::year_folder(user, table, year)).await
 }
 
 /// The months of a user's table that have a folder in the archive.
@@ -143,10 +151,19 @@ pub async fn archived_months(
     user: &UserId,
     table: Table,
 ) -> Result<Vec<Month>, StorageError> {
+    let years = layout::archive_user_folder(user, table);
+    months_below(storage, &years, |year| layout::archive_year_folder(user, table, year)).await
+}
+
+async fn months_below(
+    storage: &dyn Storage,
+    years: &StorePath,
+    folder_of: impl Fn(u16) -> StorePath,
+) -> Result<Vec<Month>, StorageError> {
     let mut months = Vec::new();
-    for year in storage.folders(&layout::archive_user_folder(user, table)).await? {
+    for year in storage.folders(years).await? {
         let Some(year) = layout::parse_year(&year) else { continue };
-        let names = storage.folders(&layout::archive_year_folder(user, table, year)).await?;
+        let names = storage.folders(&folder_of(year)).await?;
         months.extend(names.iter().filter_map(|n| Month::new(year, layout::parse_month(n)?)));
     }
     Ok(months)
