@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import struct
 import subprocess
 import threading
 import time
@@ -27,10 +28,10 @@ READS = {"endpoint": "/api/audiences/{audience_id}", "method": "GET"}
 class Store:
     """A running server with a port for metrics of its own."""
 
-    def __init__(self, tools, work, data, more):
+    def __init__(self, tools, work, data, more, env=None):
         self.metrics = harness.free_address()
         command = [tools.subject, "serve", "--data", data, "--metrics-listen", self.metrics, "--log-level", "warn", *more]
-        self.server = Server(tools, command, work, "audience-store")
+        self.server = Server(tools, command, work, "audience-store", env)
         self.url = f"http://{self.server.address}"
 
     def ask(self, path, method="GET"):
@@ -61,6 +62,23 @@ class Store:
                 cursor = answer["next_cursor"]
             lost += [(user, audience) for audience in wanted]
         return lost
+
+
+class SlowDisk:
+    """A library that makes each sync of the log take longer, as a slow disk does (tests/faults/preload.c)."""
+
+    def __init__(self, work, milliseconds):
+        self.library, self.control = work / "preload.so", work / "preload.control"
+        source = ROOT / "tests" / "faults" / "preload.c"
+        built = subprocess.run(["cc", "-shared", "-fPIC", "-O2", "-o", str(self.library), str(source)],
+                               stderr=subprocess.PIPE, text=True, check=False)
+        if built.returncode != 0:
+            raise Failed(f"the library that slows syncs could not be built: {built.stderr}")
+        # struct control: hold, waiting, delay in µs, fail, failed, clock, part of the path.
+        self.control.write_bytes(struct.pack("<5Qq208s", 0, 0, round(milliseconds * 1000), 0, 0, 0, b"/data/log/"))
+
+    def env(self):
+        return {"LD_PRELOAD": str(self.library), "FAULTS_CONTROL": str(self.control)}
 
 
 class Throttled:
@@ -103,8 +121,8 @@ class Bench:
         self.probe = None
         self.shown = 0.0
 
-    def serve(self, *more):
-        return Store(self.tools, self.work, self.data, ["--usage-interval", "5s", *more])
+    def serve(self, *more, env=None):
+        return Store(self.tools, self.work, self.data, ["--usage-interval", "5s", *more], env)
 
     def threshold(self, what, value, ok, timed=False):
         """A threshold that k6 cannot check. One on time counts only where times are measured."""

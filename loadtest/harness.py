@@ -116,14 +116,16 @@ class Server:
 
     running = set()
 
-    def __init__(self, tools, command, work, name):
+    def __init__(self, tools, command, work, name, env=None):
+        """`env` is added to the environment."""
         self.name = name
         self.address = free_address()
         self.log = work / f"{name}.log"
         command = [str(part) for part in command] + ["--listen", self.address]
         with open(self.log, "wb") as log:
             since = time.time_ns()
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                                            env={**os.environ, **(env or {})})
         Server.running.add(self)
         arguments = ["wait-ready", "--addr", self.address, "--since", since, "--timeout", READY_SECONDS]
         wait = subprocess.Popen([str(tools.driver), *map(str, arguments)],

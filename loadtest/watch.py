@@ -123,11 +123,12 @@ class Watch:
                  for (_, old), (at, new) in self.pairs()]
         return [(at, value) for at, value in found if value is not None]
 
-    def whole(self, share, name, **labels):
-        """A histogram's quantile over the whole time watched."""
+    def whole(self, share, name, between=(0, 1), **labels):
+        """A histogram's quantile over the time watched, or between two shares of it."""
         if len(self.scrapes) < 2:
             return None
-        return quantile(share, buckets(self.scrapes[0][1], name, **labels), buckets(self.last(), name, **labels))
+        begin, end = (self.scrapes[round(part * (len(self.scrapes) - 1))][1] for part in between)
+        return quantile(share, buckets(begin, name, **labels), buckets(end, name, **labels))
 
     def grown(self, name, **labels):
         return total(self.last(), name, **labels) - total(self.scrapes[0][1], name, **labels) if self.scrapes else 0.0

@@ -19,9 +19,9 @@ const SHARDS: usize = 16;
 /// What others may know of a running partition. Written by its actor alone.
 #[derive(Debug, Default)]
 pub struct Stats {
-    /// Bytes in memory.
-    pub bytes: AtomicU64,
-    /// Bytes that no Parquet file holds.
+    /// Bytes in memory beside the unsaved ones: what the file gave, or will hold in a moment.
+    pub other_bytes: AtomicU64,
+    /// Bytes in memory that no Parquet file holds and no checkpoint is writing.
     pub unsaved_bytes: AtomicU64,
     /// Monotonic milliseconds at which the oldest unsaved change came; 0 for none.
     pub dirty_since: AtomicU64,
@@ -33,6 +33,15 @@ pub struct Stats {
     pub waiting: AtomicI64,
     /// Monotonic milliseconds before which a failed checkpoint is not tried again.
     pub retry_at: AtomicU64,
+}
+
+impl Stats {
+    /// Bytes in memory.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let parts = [&self.other_bytes, &self.unsaved_bytes];
+        parts.iter().map(|part| part.load(Ordering::Relaxed)).fold(0, u64::saturating_add)
+    }
 }
 
 /// A running partition.

@@ -52,6 +52,8 @@ pub struct HttpSettings {
     pub workers: usize,
     /// Connections open at once, over all workers.
     pub max_connections: usize,
+    /// Requests that change records under way at once, over all users.
+    pub max_writes: usize,
     /// How long a request may take.
     pub request_timeout: Duration,
     /// How long a connection may stay open between requests.
@@ -161,6 +163,7 @@ impl Settings {
                 listen: resolved.get(&table::LISTEN)?,
                 workers: resolved.get(&table::WORKERS)?,
                 max_connections: resolved.get(&table::MAX_CONNECTIONS)?,
+                max_writes: resolved.get(&table::MAX_WRITES)?,
                 request_timeout: resolved.get(&table::REQUEST_TIMEOUT)?,
                 keep_alive: resolved.get(&table::KEEP_ALIVE)?,
                 drain_timeout: resolved.get(&table::DRAIN_TIMEOUT)?,

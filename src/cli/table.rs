@@ -184,6 +184,9 @@ settings! {
     MAX_CONNECTIONS: CountRule = "max-connections", Network, Serve, "COUNT", "10000",
         count(1, 1_000_000),
         "Connections open at once, over all workers; one more is answered with 503 and closed";
+    MAX_WRITES: CountRule = "max-writes", Network, Serve, "COUNT", "4096",
+        count(1, 1_000_000),
+        "Requests that change records under way at once, over all users; one more is answered with 503";
     REQUEST_TIMEOUT: DurationRule = "request-timeout", Network, Serve, "DURATION", "30s",
         millis(100, 10 * MINUTE), "How long a request may take before it is answered with 503";
     KEEP_ALIVE: DurationRule = "keep-alive", Network, Serve, "DURATION", "75s",

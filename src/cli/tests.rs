@@ -74,6 +74,7 @@ fn flag_over_environment_over_file_over_default() {
     assert_eq!(settings.http.workers, 22, "environment");
     assert_eq!(settings.store.arbiters, 13, "file");
     assert_eq!(settings.http.max_connections, 10_000, "default");
+    assert_eq!(settings.http.max_writes, 4096, "default");
     assert_eq!(settings.http.max_body, 1 << 20, "an empty variable is not set");
 }
 

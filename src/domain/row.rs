@@ -338,11 +338,17 @@ impl RowBuilder {
             table: self.table,
             present: self.present,
             slots: self.slots.into_boxed_slice(),
-            text: self.text.into_boxed_str(),
+            text: boxed(self.text),
             sealed: self.sealed,
         };
         if self.has_waste { row.packed() } else { row }
     }
+}
+
+/// A text in no more bytes than it has. Allocators shrink in place what is at least half full, and
+/// keep the rest: a row lives long, and as many bytes as a body has are more than its texts take.
+fn boxed(text: String) -> Box<str> {
+    if text.capacity() - text.len() > text.len() / 16 { text.as_str().into() } else { text.into() }
 }
 
 impl Row {

@@ -44,6 +44,8 @@ pub enum Refusal {
     Connections,
     /// More requests at once over one connection than it may carry.
     Streams,
+    /// More requests that change records at once than `--max-writes`.
+    Writes,
     /// A TLS handshake failed or took longer than `--header-timeout`.
     Handshake,
     /// The head of a request took longer than `--header-timeout`.
@@ -60,7 +62,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason and its label, in the order of the enum.
-    pub const ALL: [(Self, &'static str); 22] = [
+    pub const ALL: [(Self, &'static str); 23] = [
         (Self::Body, "body"),
         (Self::Bodies, "bodies"),
         (Self::JsonDepth, "json_depth"),
@@ -77,6 +79,7 @@ impl Refusal {
         (Self::CrossSite, "cross_site"),
         (Self::Connections, "connections"),
         (Self::Streams, "streams"),
+        (Self::Writes, "writes"),
         (Self::Handshake, "tls_handshake"),
         (Self::SlowHead, "slow_head"),
         (Self::SlowBody, "slow_body"),

@@ -159,6 +159,7 @@ pub fn endpoints() -> Vec<Endpoint> {
     add("GET", "/metrics".to_owned(), Does::Metrics);
     add("GET", "/api/openapi.json".to_owned(), Does::OpenApi);
     add("GET", "/docs".to_owned(), Does::Docs);
+    add("GET", "/docs/".to_owned(), Does::Docs);
     add("GET", "/docs/{file}".to_owned(), Does::DocsFile);
     all
 }

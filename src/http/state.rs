@@ -59,6 +59,8 @@ pub struct Bounds {
     pub origins: Vec<String>,
     /// Room for connections.
     pub admission: Arc<Admission>,
+    /// Room for requests that change records.
+    pub writes: Arc<Admission>,
     /// What was refused.
     pub refusals: Arc<Refusals>,
 }
@@ -78,6 +80,7 @@ impl Bounds {
             audited: RateLimiter::new(settings.audited_rate, clock),
             origins: settings.cors_origins.clone(),
             admission: Admission::new(settings.max_connections),
+            writes: Admission::new(settings.max_writes),
             refusals: Arc::default(),
         }
     }

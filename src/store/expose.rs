@@ -125,7 +125,7 @@ impl Store {
         self.shared.registry.visit(|slot| {
             let stats = &slot.stats;
             resident += 1;
-            bytes += read(&stats.bytes);
+            bytes += stats.bytes();
             unsaved += read(&stats.unsaved_bytes);
             // A message that is taken before it is counted as sent makes less than nothing.
             let waits = u64::try_from(stats.waiting.load(Ordering::Relaxed)).unwrap_or(0);

@@ -249,7 +249,7 @@ async fn every_reason_is_shown_from_the_start() {
     let text = server.get("/metrics").await.text;
     let shown: Vec<&str> =
         text.lines().filter(|l| l.starts_with("audience_store_refused_total{")).collect();
-    assert_eq!(shown.len(), 22, "{shown:?}");
+    assert_eq!(shown.len(), 23, "{shown:?}");
     assert!(shown.iter().all(|line| line.ends_with("} 0")), "{shown:?}");
 }
 

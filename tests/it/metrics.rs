@@ -101,6 +101,21 @@ async fn what_the_store_does_is_counted() {
     assert!(value(&again, "recovery_duration_seconds").await > 0.0);
 }
 
+/// Partitions are let go by what they take in memory: what no file holds yet is part of that.
+#[tokio::test]
+async fn records_that_no_file_holds_yet_are_counted_as_memory() {
+    let server = Server::start_with(&["--checkpoint-interval=1h"]).await;
+    for number in 0..20 {
+        server.save("audiences", &audience("u", &format!("{number} {}", "x".repeat(500)))).await;
+    }
+    eventually("20 unsaved records of 500 bytes and more are in memory", async || {
+        let unsaved = server.metric("partition_unsaved_bytes").await;
+        let memory = server.metric("partition_memory_bytes").await;
+        unsaved >= 10_000 && memory >= unsaved
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_scrape_names_nobody_and_only_metrics_that_are_documented() {
     let server = Server::start_with(&["--usage-interval=100ms"]).await;

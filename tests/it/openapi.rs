@@ -261,6 +261,7 @@ async fn the_page_needs_no_internet() {
     let page = server.get("/docs").await;
     assert_eq!(page.status.as_u16(), 200);
     assert!(page.header("content-type").expect("type").starts_with("text/html"));
+    assert_eq!(server.get("/docs/").await.text, page.text);
     let mut loaded = Vec::new();
     for attribute in ["src=\"", "href=\""] {
         for part in page.text.split(attribute).skip(1) {

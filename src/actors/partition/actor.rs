@@ -359,8 +359,10 @@ impl Partition {
 
     pub(super) fn publish_stats(&self) {
         let State::Ready(ready) = &self.state else { return };
-        self.stats.bytes.store(ready.bytes() as u64, Ordering::Relaxed);
-        self.stats.unsaved_bytes.store(ready.rows.active().bytes() as u64, Ordering::Relaxed);
+        let unsaved = ready.rows.active().bytes();
+        let other = ready.bytes().saturating_sub(unsaved);
+        self.stats.unsaved_bytes.store(unsaved as u64, Ordering::Relaxed);
+        self.stats.other_bytes.store(other as u64, Ordering::Relaxed);
         // A write that came while the partition was loading has not been through the handler since.
         if !ready.rows.active().is_empty() && self.stats.dirty_since.load(Ordering::Relaxed) == 0 {
             self.stats.dirty_since.store(self.shared.millis(), Ordering::Relaxed);

@@ -182,7 +182,7 @@ impl Supervisor {
         let views: Vec<Resident> = slots
             .iter()
             .map(|slot| Resident {
-                bytes: slot.stats.bytes.load(Ordering::Relaxed),
+                bytes: slot.stats.bytes(),
                 used: slot.stats.used.load(Ordering::Relaxed),
             })
             .collect();

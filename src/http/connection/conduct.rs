@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// Connections open at once, over all workers.
+/// Places for connections, or for requests of one kind, over all workers.
 #[derive(Debug)]
 pub struct Admission {
     open: AtomicUsize,
@@ -15,13 +15,13 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// Room for `most` connections.
+    /// Room for `most`.
     #[must_use]
     pub fn new(most: usize) -> Arc<Self> {
         Arc::new(Self { open: AtomicUsize::new(0), most })
     }
 
-    /// A place for one more connection, kept until the ticket is dropped.
+    /// A place for one more, kept until the ticket is dropped.
     #[must_use]
     pub fn enter(self: &Arc<Self>) -> Option<Ticket> {
         // Made first, so that it is given back where there is no room.
@@ -30,20 +30,20 @@ impl Admission {
         (before < self.most).then_some(place)
     }
 
-    /// Connections that may be open.
+    /// How many places there are.
     #[must_use]
     pub fn most(&self) -> usize {
         self.most
     }
 
-    /// Connections that are open.
+    /// How many places are taken.
     #[must_use]
     pub fn open(&self) -> usize {
         self.open.load(Ordering::Acquire)
     }
 }
 
-/// One connection's place.
+/// A place that is taken.
 #[derive(Debug)]
 pub struct Ticket(Arc<Admission>);
 

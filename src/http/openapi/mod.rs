@@ -36,9 +36,8 @@ pub async fn docs() -> HttpResponse {
 
 /// `GET /docs/{file}`: Swagger UI, served from the program itself.
 pub async fn docs_file(req: HttpRequest, file: Path<String>) -> HttpResponse {
-    let file = if file.is_empty() { "index.html" } else { file.as_str() };
     let config = Arc::new(utoipa_swagger_ui::Config::from("/api/openapi.json"));
-    match utoipa_swagger_ui::serve(file, config) {
+    match utoipa_swagger_ui::serve(&file, config) {
         Ok(Some(found)) => {
             let mut response = HttpResponse::Ok();
             response.insert_header((CONTENT_SECURITY_POLICY, PAGE_POLICY));
@@ -57,7 +56,7 @@ pub async fn docs_file(req: HttpRequest, file: Path<String>) -> HttpResponse {
 pub fn build(open: bool) -> Value {
     let mut paths: Map<String, Value> = Map::new();
     for endpoint in endpoints() {
-        if endpoint.does == Does::DocsFile {
+        if endpoint.does == Does::DocsFile || endpoint.path.ends_with('/') {
             continue;
         }
         let item = paths.entry(endpoint.path.clone()).or_insert_with(|| json!({}));

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use super::PATIENT;
 use super::preload::{Preload, loaded_in};
 use super::saver::{Saver, check_all};
-use crate::support::{Server, eventually};
+use crate::support::{Server, audience, eventually};
 
 const RECORD: usize = 900_000;
 const CLIENTS: usize = 100;
@@ -71,6 +71,53 @@ async fn while_syncs_hang_saves_beyond_the_bound_are_refused_at_once_and_none_is
     server.kill();
     let server = Server::over(&data, &args).await;
     check_all(&mut kept, &server).await;
+    early.check(&server).await;
+}
+
+/// Changes have so many places. Who comes while all are taken is told at once, whatever the disk
+/// does; reads and administrators need no place.
+#[tokio::test]
+async fn one_change_more_than_may_be_under_way_is_refused_at_once_and_reads_go_on() {
+    let (folder, preload) = (tempfile::tempdir().expect("folder"), Preload::build());
+    let data = folder.path().join("data");
+    preload.only("/data/log/");
+    let args = [PATIENT, "--checkpoint-interval=1h", "--max-writes=2"];
+    let server = Server::launched(&data, &args, |command| preload.dress(command));
+    let server = Arc::new(server.unwrap_or_else(|e| panic!("{e}")));
+    server.ready().await;
+    let mut early = Saver::new("early", 100);
+    early.fill(&server, 3).await;
+
+    preload.hold(true);
+    let mut waiting = JoinSet::new();
+    for mut saver in Saver::some(2, 100) {
+        let server = Arc::clone(&server);
+        waiting.spawn(async move { (saver.save(&server).await, saver) });
+    }
+    eventually("both are under way", async || {
+        server.metric("http_requests_in_flight").await == 3 && preload.waiting() > 0
+    })
+    .await;
+    for refused in [
+        server.post("/api/audiences", &audience("late", "a")).await,
+        server.delete("/api/platforms/r00000?user_id=early").await,
+    ] {
+        assert_eq!(refused.header("retry-after"), Some("1"));
+        refused.expect_error(503, "OVERLOADED");
+    }
+    early.check(&server).await;
+    server.get("/api/admin/usage").await.expect(200);
+    assert_eq!(server.metric("refused_total{reason=\"writes\"}").await, 2);
+
+    preload.hold(false);
+    let mut kept = Vec::new();
+    while let Some(done) = waiting.join_next().await {
+        let (refused, saver) = done.expect("no panic");
+        assert_eq!(refused, None, "who has a place waits");
+        kept.push(saver);
+    }
+    check_all(&mut kept, &server).await;
+    early.fill(&server, 1).await;
     early.check(&server).await;
 }
 
