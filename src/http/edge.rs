@@ -1,8 +1,8 @@
 //! What happens to every request and every answer, whichever endpoint they are of: the outermost
 //! layer of HTTP.
 //!
-//! A request is refused here where its connection carries too many, where too many that change
-//! something are under way, or where a page of another site asks for a change. An answer gets the headers all answers have, and what was refused is
+//! A request is refused here where its connection carries too many, or where a page of another
+//! site asks for a change. An answer gets the headers all answers have, and what was refused is
 //! counted.
 
 use std::pin::Pin;
@@ -24,7 +24,7 @@ use actix_web::web::{Bytes, Data};
 use actix_web::{HttpMessage, HttpRequest, ResponseError};
 use tracing::Instrument;
 
-use super::connection::{Conduct, Pace, Sending};
+use super::connection::{Conduct, Pace, Sending, Ticket};
 use super::error::ApiError;
 use super::headers;
 use super::observe::Observer;
@@ -85,8 +85,6 @@ async fn pass(
     let busy = connected.as_ref().is_some_and(|c| c.conduct.under_way() >= MOST_STREAMS);
     let working = connected.as_ref().map(|c| c.conduct.working());
     let ambiguous = is_ambiguous(req.request());
-    let changes = changes_records(req.method(), req.path());
-    let place = changes.then(|| state.bounds.writes.enter());
     let refused = if let Some(error) = malformed(&req, ambiguous) {
         Some(error)
     } else if busy {
@@ -99,9 +97,6 @@ async fn pass(
             "A page of another site may not change anything here unless its origin is named",
         );
         Some(error.refusing(Refusal::CrossSite))
-    } else if let Some(None) = place {
-        let error = ApiError::new("OVERLOADED", "Too many changes are under way");
-        Some(error.retry_after(Duration::from_secs(1)).refusing(Refusal::Writes))
     } else {
         None
     };
@@ -109,7 +104,7 @@ async fn pass(
         Some(error) => req.into_response(error.error_response()),
         None => with_reason(next.call(req).await?.map_into_boxed_body()),
     };
-    drop((working, place));
+    drop(working);
     if ambiguous {
         // What follows may be the rest of this request, or another.
         res.response_mut().head_mut().set_connection_type(ConnectionType::Close);
@@ -145,14 +140,6 @@ fn coding_taken(coding: &str) -> (&str, bool) {
     let (name, quality) = coding.split_once(';').unwrap_or((coding, ""));
     let quality = quality.trim().strip_prefix("q=").unwrap_or("1");
     (name.trim(), quality.parse::<f32>().is_ok_and(|q| q > 0.0))
-}
-
-/// Whether a request may change records. Those of administrators are not among them: they must
-/// get through while the store is overloaded.
-fn changes_records(method: &Method, path: &str) -> bool {
-    !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
-        && path.starts_with("/api/")
-        && !path.starts_with("/api/admin/")
 }
 
 /// Notes a refusal in the audit trail. Nobody has looked yet which endpoint it is for, nor who
@@ -230,6 +217,19 @@ pub fn admit(req: &HttpRequest, user: &UserId) -> Result<(), ApiError> {
     let message = format!("A user may send {} requests a minute", standing.quota);
     let error = ApiError::new("RATE_LIMITED", message).retry_after(standing.next_in);
     Err(error.refusing(Refusal::Rate))
+}
+
+/// A place for a request that changes records, kept until the ticket is dropped. Asked for once the
+/// body is here, so that a client who takes his time with it keeps nobody else from changing
+/// something.
+///
+/// # Errors
+/// 503 `OVERLOADED`, at once.
+pub fn place_for_change(state: &AppState) -> Result<Ticket, ApiError> {
+    state.bounds.writes.enter().ok_or_else(|| {
+        let error = ApiError::new("OVERLOADED", "Too many changes are under way");
+        error.retry_after(Duration::from_secs(1)).refusing(Refusal::Writes)
+    })
 }
 
 /// Says in the answer what the user has left (draft-ietf-httpapi-ratelimit-headers-10).
@@ -341,18 +341,6 @@ mod tests {
         assert!(!asks(&Method::POST, None, Some("http://store.local:8080")));
         assert!(!asks(&Method::POST, None, Some("https://app.example.com")));
         assert!(!asks(&Method::POST, None, None), "no browser");
-    }
-
-    #[test]
-    fn what_reads_and_what_administrators_ask_changes_no_records() {
-        assert!(changes_records(&Method::POST, "/api/audiences"));
-        assert!(changes_records(&Method::PUT, "/api/platforms/p"));
-        assert!(changes_records(&Method::DELETE, "/api/audiences/a"));
-        assert!(!changes_records(&Method::GET, "/api/audiences"));
-        assert!(!changes_records(&Method::HEAD, "/api/audiences"));
-        assert!(!changes_records(&Method::OPTIONS, "/api/audiences"));
-        assert!(!changes_records(&Method::POST, "/api/admin/checkpoint"));
-        assert!(!changes_records(&Method::POST, "/nothing"));
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub async fn create(
 ) -> Result<HttpResponse, ApiError> {
     let table = table.into_inner();
     let bytes = body::read(&req, &mut payload, &state).await?;
+    let _place = edge::place_for_change(&state)?;
     let store = state.store()?;
     let parsed = Body::parse(&bytes, &state.bounds.input)?;
     let user = user_of(&caller, Scope::write(table), &req, Some(&parsed))?;
@@ -80,6 +81,7 @@ async fn modify(
     did: Did,
 ) -> Result<HttpResponse, ApiError> {
     let bytes = body::read(&req, &mut payload, &state).await?;
+    let _place = edge::place_for_change(&state)?;
     let store = state.store()?;
     let sent = Body::parse(&bytes, &state.bounds.input)?;
     let user = user_of(&caller, Scope::write(table), &req, Some(&sent))?;
@@ -109,6 +111,7 @@ pub async fn delete(
 ) -> Result<HttpResponse, ApiError> {
     let table = table.into_inner();
     let bytes = body::read(&req, &mut payload, &state).await?;
+    let _place = edge::place_for_change(&state)?;
     let store = state.store()?;
     let parsed =
         if bytes.is_empty() { None } else { Some(Body::parse(&bytes, &state.bounds.input)?) };

@@ -7,13 +7,12 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 
 use super::answer::{json as answer, listing};
-use super::audited;
 use super::error::ApiError;
 use super::guard::Caller;
 use super::params::path_segment;
 use super::records::{in_time, reader_of};
 use super::state::AppState;
-use super::tokens;
+use super::{audited, edge, tokens};
 use crate::audit::Event;
 use crate::auth::{Scope, Scopes};
 use crate::domain::Table;
@@ -83,9 +82,11 @@ pub async fn erase(
     let scopes = Table::PUBLIC.into_iter().map(Scope::write).fold(Scopes::NONE, Scopes::and);
     let (_, user) = reader_of(&caller, scopes, &req, Some(&path_user(&req)?))?;
     audited::admit(&state, &caller, &user)?;
+    let place = edge::place_for_change(&state)?;
     // An erasure goes on when its client goes away.
     let (store, state, by) = (store.clone(), state.clone(), caller.actor());
     let work = actix_web::rt::spawn(async move {
+        let _place = place;
         let erased = store.erase(&user, &by).await?;
         state.activity.forget(&user);
         let (tokens, his) = (Arc::clone(&state.tokens), user.clone());

@@ -147,6 +147,33 @@ async fn whoever_does_not_read_his_answer_loses_the_connection() {
     assert_eq!(listed["count"], 8);
 }
 
+/// Otherwise a few slow clients would keep everybody from changing anything.
+#[tokio::test]
+async fn a_body_that_takes_its_time_has_no_place_among_the_changes() {
+    let server = Server::start_with(&["--max-writes=1"]).await;
+    let mut slow = Vec::new();
+    for _ in 0..2 {
+        let mut stream = server.connect().await;
+        let body = audience("slow", "a").to_string();
+        let (begin, end) = body.split_at(10);
+        let head = format!(
+            "POST /api/audiences HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{begin}",
+            body.len()
+        );
+        say(&mut stream, head.as_bytes()).await;
+        slow.push((stream, end.to_owned()));
+    }
+    eventually("both are under way", async || server.metric("http_requests_in_flight").await == 3)
+        .await;
+    server.save("audiences", &audience("quick", "a")).await;
+    for (stream, end) in &mut slow {
+        say(stream, end.as_bytes()).await;
+        assert!(hear(stream).await.starts_with("HTTP/1.1 201 "));
+    }
+    assert_eq!(refused(&server, "writes").await, 0);
+}
+
 #[tokio::test]
 async fn connections_past_the_limit_are_told_and_counted() {
     let server = Server::start_with(&["--max-connections=3", "--workers=2"]).await;

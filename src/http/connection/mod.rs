@@ -12,6 +12,6 @@ mod guarded;
 mod wire;
 
 pub use canned::refuse;
-pub use conduct::{Admission, Conduct, Sending};
+pub use conduct::{Admission, Conduct, Sending, Ticket};
 pub use guarded::{Guarded, Pace};
 pub use wire::Wire;
