@@ -86,17 +86,19 @@ pub async fn wait_ready(
 ) -> Result<Duration, OnceError> {
     let begun = Instant::now();
     let before = since.map_or(0, |since| wall_nanos().saturating_sub(since));
+    let mut problem = "no answer".to_owned();
     loop {
         let look = async { fetch(&mut open(addr).await?, "/health/ready", None).await };
         let left = timeout.saturating_sub(begun.elapsed());
-        let problem = match tokio::time::timeout(left, look).await {
+        match tokio::time::timeout(left, look).await {
             Ok(Ok(_)) => {
                 let before = u64::try_from(before).unwrap_or(u64::MAX);
                 return Ok(Duration::from_nanos(before) + begun.elapsed());
             }
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "no answer".to_owned(),
-        };
+            Ok(Err(error)) => problem = error.to_string(),
+            // What came before says more than that the time ran out over this one.
+            Err(_) => {}
+        }
         if begun.elapsed() >= timeout {
             return Err(OnceError::NotReady(timeout, problem));
         }

@@ -117,6 +117,7 @@ const BAD: &[(&str, &str, &str)] = &[
     ("report-files", "-1", "not understood"),
     ("workers", "-1", "not understood"),
     ("max-connections", "0", "out of range"),
+    ("max-writes", "0", "out of range"),
     ("request-timeout", "30", "the unit is missing"),
     ("keep-alive", "2h", "out of range"),
     ("drain-timeout", "soon", "not understood"),

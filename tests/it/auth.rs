@@ -50,6 +50,7 @@ fn table() -> BTreeMap<(&'static str, String), Vec<&'static str>> {
     for open in ["/api/health", "/health/live", "/health/ready", "/api/openapi.json", "/docs"] {
         add("GET", open, &[]);
     }
+    add("GET", "/docs/", &[]);
     add("GET", "/docs/{file}", &[]);
     all
 }
