@@ -77,9 +77,14 @@ async fn a_file_that_may_not_be_read_closes_its_partition_until_it_may() {
     allow(&file, 0);
     let mut server = ready(&data, &NO_CHECKPOINTS).await;
     let list = "/api/platforms?user_id=saver-0";
-    let refused = server.get(list).await;
-    assert!(refused.header("retry-after").is_some());
-    refused.expect_error(503, "STORAGE_FAILED");
+    // Whoever looks at it first, a client or the server after its start, learns why; who comes in
+    // the pause after that, that it is being recovered.
+    eventually("a client is told why", async || {
+        let refused = server.get(list).await;
+        assert!(refused.header("retry-after").is_some());
+        refused.expect(503)["code"] == "STORAGE_FAILED"
+    })
+    .await;
     for _ in 0..3 {
         // It is tried again after a pause that grows.
         let code = savers[0].save(&server).await.expect("refused");
