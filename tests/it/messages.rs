@@ -56,15 +56,21 @@ async fn keyed(server: &Server, key: &str) -> Reply {
 async fn each_request_is_as_many_messages_as_it_is_said_to_be() {
     // One worker keeps its own hot listings, whichever connection asks.
     let server = Server::start_with(&["--workers=1", "--checkpoint-interval=1h"]).await;
+    // After its start the server asks partitions for credentials under other keys.
+    eventually("it has found none", async || {
+        server.said().contains("credentials are under the current key")
+    })
+    .await;
     // What starts an actor is not counted.
     let id = server.save("audiences", &audience("u", "a")).await;
     server.save("platforms", &platform("u", "p")).await;
     let mine = with_id(audience("u", "b"), "audience_id", "mine");
     let path = format!("/api/audiences/{id}?user_id=u");
+    keyed(&server, "first").await.expect(201);
+    // The last of its messages is sent after the answer.
+    eventually("the first key is known", async || sent(&server).await[3] == 2).await;
     let before = sent(&server).await;
     let mut bed = Bed { server, before };
-    // The last of its messages is sent after the answer: it is waited for, too.
-    bed.is("first Idempotency-Key", [3, 0, 0, 2], async |s| keyed(s, "first").await).await;
     let post = async |server: &Server, path: &str, body: &Value| server.post(path, body).await;
     bed.is("save without an id", [1, 0, 0, 0], async |server| {
         post(server, "/api/audiences", &audience("u", "c")).await
