@@ -131,7 +131,7 @@ def files_of(folder):
 
 
 def soak(bench):
-    # Bounds that are reached in the first half: what grows after that has none.
+    # Low bounds: what grows in the second half all the same has none.
     store = bench.serve("--resident-bytes", "24MiB", "--cache-bytes", "8MiB")
     watch = bench.watch(store)
     metrics = bench.k6(store, "soak")
