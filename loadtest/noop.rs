@@ -60,8 +60,8 @@ const APPENDED: u64 = 512 << 20;
 /// A body, and whom to tell that it is on disk.
 type Append = (web::Bytes, oneshot::Sender<()>);
 
-#[allow(clippy::disallowed_methods, reason = "no part of the store")]
 /// Begins the thread that writes and syncs bodies.
+#[allow(clippy::disallowed_methods, reason = "no part of the store")]
 fn appender(path: &Path) -> io::Result<mpsc::Sender<Append>> {
     let file = File::create(path)?;
     let zeros = vec![0; 1 << 20];

@@ -39,8 +39,7 @@ impl Stats {
     /// Bytes in memory.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        let parts = [&self.other_bytes, &self.unsaved_bytes];
-        parts.iter().map(|part| part.load(Ordering::Relaxed)).fold(0, u64::saturating_add)
+        self.other_bytes.load(Ordering::Relaxed) + self.unsaved_bytes.load(Ordering::Relaxed)
     }
 }
 

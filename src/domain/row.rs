@@ -112,12 +112,8 @@ impl Row {
     /// A builder that holds this row's values, to change some of them.
     #[must_use]
     pub fn edit(&self) -> RowBuilder {
-        let mut builder = Self::build_for(self.table, self.text.len());
-        for index in 0..self.slots.len() {
-            builder.set(index, self.cell(index));
-        }
-        builder.sealed.clone_from(&self.sealed);
-        builder
+        let packed = packed(self.table, self.text.len(), |index| self.cell(index));
+        RowBuilder { sealed: self.sealed.clone(), ..packed }
     }
 
     /// Appends the row as a JSON object: known columns in their order, then what `extra` keeps.
@@ -330,39 +326,40 @@ impl RowBuilder {
     /// The finished row.
     #[must_use]
     pub fn finish(self, id: RecordId, created_at: Micros, updated_at: Micros, version: i64) -> Row {
-        let row = Row {
+        let b = if self.has_waste {
+            let packed = packed(self.table, self.text.len(), |index| self.cell(index));
+            Self { sealed: self.sealed, ..packed }
+        } else {
+            self
+        };
+        Row {
             id,
             created_at,
             updated_at,
             version,
-            table: self.table,
-            present: self.present,
-            slots: self.slots.into_boxed_slice(),
-            text: boxed(self.text),
-            sealed: self.sealed,
-        };
-        if self.has_waste { row.packed() } else { row }
+            table: b.table,
+            present: b.present,
+            slots: b.slots.into_boxed_slice(),
+            text: boxed(b.text),
+            sealed: b.sealed,
+        }
     }
+}
+
+/// A builder with the values that `cell` gives, and nothing between them; their texts take at most
+/// about `bytes`.
+fn packed<'a>(table: Table, bytes: usize, cell: impl Fn(usize) -> Cell<'a>) -> RowBuilder {
+    let mut builder = Row::build_for(table, bytes);
+    for index in 0..builder.slots.len() {
+        builder.set(index, cell(index));
+    }
+    builder
 }
 
 /// A text in no more bytes than it has. Allocators shrink in place what is at least half full, and
 /// keep the rest: a row lives long, and as many bytes as a body has are more than its texts take.
 fn boxed(text: String) -> Box<str> {
     if text.capacity() - text.len() > text.len() / 16 { text.as_str().into() } else { text.into() }
-}
-
-impl Row {
-    fn packed(&self) -> Self {
-        let b = self.edit();
-        Self {
-            id: self.id.clone(),
-            present: b.present,
-            slots: b.slots.into_boxed_slice(),
-            text: b.text.into_boxed_str(),
-            sealed: b.sealed,
-            ..*self
-        }
-    }
 }
 
 #[cfg(test)]

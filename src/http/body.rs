@@ -52,8 +52,8 @@ pub async fn read(
         while let Some(part) = payload.next().await {
             let part = part.map_err(|_| ApiError::new("MALFORMED_JSON", "The body ended early"))?;
             if !share.grow(part.len()) {
-                let error = ApiError::new("OVERLOADED", "Too many bodies are being received");
-                return Err(error.retry_after(Duration::from_secs(1)).refusing(Refusal::Bodies));
+                let error = ApiError::overloaded("Too many bodies are being received");
+                return Err(error.refusing(Refusal::Bodies));
             }
             if whole.is_none() && parts.is_empty() {
                 whole = Some(part);

@@ -8,7 +8,6 @@
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use actix_cors::CorsError;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
@@ -88,8 +87,8 @@ async fn pass(
     let refused = if let Some(error) = malformed(&req, ambiguous) {
         Some(error)
     } else if busy {
-        let error = ApiError::new("OVERLOADED", "Too many requests at once over one connection");
-        Some(error.retry_after(Duration::from_secs(1)).refusing(Refusal::Streams))
+        let error = ApiError::overloaded("Too many requests at once over one connection");
+        Some(error.refusing(Refusal::Streams))
     } else if is_cross_site(req.method(), req.headers(), req.uri(), &state.bounds.origins) {
         note_cross_site(&state, &req);
         let error = ApiError::new(
@@ -227,8 +226,7 @@ pub fn admit(req: &HttpRequest, user: &UserId) -> Result<(), ApiError> {
 /// 503 `OVERLOADED`, at once.
 pub fn place_for_change(state: &AppState) -> Result<Ticket, ApiError> {
     state.bounds.writes.enter().ok_or_else(|| {
-        let error = ApiError::new("OVERLOADED", "Too many changes are under way");
-        error.retry_after(Duration::from_secs(1)).refusing(Refusal::Writes)
+        ApiError::overloaded("Too many changes are under way").refusing(Refusal::Writes)
     })
 }
 
@@ -311,6 +309,8 @@ impl MessageBody for Timed {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn asks(method: &Method, site: Option<&'static str>, origin: Option<&'static str>) -> bool {

@@ -18,6 +18,9 @@ use crate::domain::input::{InputError, InputErrorKind};
 use crate::domain::json_text::push_string;
 use crate::store::{Quota, StoreError};
 
+/// After which whoever is refused for the moment may come again.
+const SOON: Duration = Duration::from_secs(1);
+
 /// An error answer.
 #[derive(Clone, Debug)]
 pub struct ApiError {
@@ -138,6 +141,12 @@ impl ApiError {
     pub fn retry_seconds(&self) -> Option<u64> {
         let after = self.retry_after?;
         Some((after.as_secs() + u64::from(after.subsec_nanos() > 0)).max(1))
+    }
+
+    /// 503 `OVERLOADED`, to be tried again soon.
+    #[must_use]
+    pub fn overloaded(message: &'static str) -> Self {
+        Self::new("OVERLOADED", message).retry_after(SOON)
     }
 
     /// Adds when to try again.
@@ -364,7 +373,6 @@ impl From<AuditError> for ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        const SOON: Duration = Duration::from_secs(1);
         const LATER: Duration = Duration::from_secs(30);
         match error {
             StoreError::NotFound => Self::not_found("Record"),
@@ -385,10 +393,7 @@ impl From<StoreError> for ApiError {
                  Read the record to see what was done",
             ),
             StoreError::QuotaExceeded(quota) => quota_exceeded(quota),
-            StoreError::Overloaded => {
-                Self::new("OVERLOADED", "Too much work is waiting, try again soon")
-                    .retry_after(SOON)
-            }
+            StoreError::Overloaded => Self::overloaded("Too much work is waiting, try again soon"),
             StoreError::StorageFull => {
                 Self::new("STORAGE_FULL", "No space is left for writes").retry_after(LATER)
             }

@@ -1,7 +1,5 @@
 //! Lists of records.
 
-use std::time::Duration;
-
 use actix_web::web::{Bytes, Data, Path, ReqData};
 use actix_web::{HttpRequest, HttpResponse};
 
@@ -143,8 +141,7 @@ fn take(share: &mut Share, pages: &Room, bytes: usize) -> Result<(), ApiError> {
     if share.grow(bytes.min(pages.most() / 2)) {
         return Ok(());
     }
-    let error = ApiError::new("OVERLOADED", "Too many large pages are being sent");
-    Err(error.retry_after(Duration::from_secs(1)))
+    Err(ApiError::overloaded("Too many large pages are being sent"))
 }
 
 /// A page's text and the room it takes.

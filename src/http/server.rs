@@ -262,8 +262,7 @@ impl Door {
         if self.tls.is_none()
             && let Ok(_goodbye) = self.goodbyes.try_acquire()
         {
-            let error = ApiError::new("OVERLOADED", "Too many connections are open");
-            refuse(stream, &error.retry_after(Duration::from_secs(1))).await;
+            refuse(stream, &ApiError::overloaded("Too many connections are open")).await;
         }
         Err(())
     }

@@ -1,6 +1,6 @@
 /* Faults of the system under a real program: loaded before its other libraries (LD_PRELOAD), steered
    through a file in memory that a test writes while the program runs. tests/it/faults/preload.rs
-   builds it and knows the same layout.
+   and loadtest/bench.py build it and know the same layout.
 
    Syncs of files can be delayed or fail; the wall clock can be moved; with FAULTS_NO_FALLOCATE in the
    environment no space can be reserved, as on file systems that cannot. */
