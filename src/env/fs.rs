@@ -141,6 +141,10 @@ pub trait File: Send + Sync {
     fn try_lock(&self) -> io::Result<bool>;
 }
 
+/// Most bytes of a new file that one sync has to bring to the disk. Syncs of other files, the log's,
+/// wait for those that are under way: 17 ms for 40 MiB at once, 0.5 in such pieces (decision 75).
+const SYNCED_AT_ONCE: usize = 256 << 10;
+
 /// Folders and names.
 pub trait FileSystem: Send + Sync {
     /// Opens a file.
@@ -283,8 +287,13 @@ pub trait FileSystem: Send + Sync {
                 _ => {}
             }
             let file = self.open(temporary, mode)?;
-            file.write_all_at(bytes, 0)?;
-            file.sync_data()?;
+            let mut at = 0;
+            // At least one, so that an empty file is synced, too.
+            for piece in bytes.chunks(SYNCED_AT_ONCE).chain(bytes.is_empty().then_some(bytes)) {
+                file.write_all_at(piece, at)?;
+                file.sync_data()?;
+                at += piece.len() as u64;
+            }
             self.rename(temporary, path)
         })();
         if let Err(e) = written {

@@ -208,7 +208,10 @@ fn longest(
         let scan = scan(&bytes, file.first, |_, _| Ok(()));
         // What was read may not be on the disk yet; it must be before anything rests on it.
         let synced = env.fs.open(&folder.join(name), OpenMode::Read).and_then(|f| f.sync_data());
-        synced.map_err(LogError::io("sync", name))?;
+        match synced {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+            other => other.map_err(LogError::io("sync", name))?,
+        }
         let found = Segment { header, bytes, scan };
         let Some(other) = &best else {
             best = Some(found);

@@ -44,6 +44,7 @@ pub(crate) fn segment_files(env: &Env, dir: &Path) -> Result<Vec<SegmentFile>, L
 }
 
 /// Reads a whole segment into `into`, replacing what it held; `read` hears of bytes as they come.
+/// One that a running server removes meanwhile, and makes shorter then, counts as not found.
 pub(crate) fn read_segment(
     env: &Env,
     dir: &Path,
@@ -59,7 +60,10 @@ pub(crate) fn read_segment(
         into.resize(bytes, 0);
         let mut offset = 0;
         for piece in into.chunks_mut(PIECE) {
-            open.read_exact_at(piece, offset)?;
+            open.read_exact_at(piece, offset).map_err(|e| match open.has_name() {
+                Ok(false) => io::ErrorKind::NotFound.into(),
+                _ => e,
+            })?;
             offset += piece.len() as u64;
             read(piece.len() as u64);
         }
@@ -77,4 +81,36 @@ pub(crate) fn rewrite(file: &dyn File, segment: &[u8], from: usize, to: usize) -
         offset += piece.len() as u64;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::FileSystem;
+    use crate::log::tests::memory_fs::MemoryFs;
+    use crate::log::tests::{dir, env_of, segment};
+
+    /// What becomes of reading a segment that is made shorter after its first piece.
+    fn read_while(meanwhile: impl Fn(&MemoryFs)) -> io::ErrorKind {
+        let fs = MemoryFs::default();
+        let env = env_of(&fs);
+        fs.put(&segment(1), &vec![7; PIECE * 2]);
+        let [file] = segment_files(&env, &dir()).expect("list")[..] else { panic!("one file") };
+        let open = env.fs.open(&segment(1), OpenMode::Write).expect("open");
+        let cut = &mut |_| {
+            meanwhile(&fs);
+            open.set_len(1).expect("cut");
+        };
+        match read_segment(&env, &dir(), &file, &mut Vec::new(), cut) {
+            Err(LogError::Io { source, .. }) => source.kind(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_segment_that_goes_while_it_is_read_is_gone_and_one_that_is_cut_is_not() {
+        let gone = read_while(|fs| fs.remove_file(&segment(1)).expect("remove"));
+        assert_eq!(gone, io::ErrorKind::NotFound);
+        assert_eq!(read_while(|_| ()), io::ErrorKind::UnexpectedEof);
+    }
 }

@@ -306,6 +306,9 @@ impl Log {
                 (state.segments.removable(state.active), full)
             };
             shared.kept.prune(full)?;
+            if !shared.kept.freed.is_empty() {
+                shared.spare.free();
+            }
             let Some((first, bytes)) = removable else { return Ok(report) };
             shared.forget_reader(first);
             // One by one: were two on their way, power loss could undo only the first.

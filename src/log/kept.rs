@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::folder::segment_files;
+use super::freed::{Freed, Removed, remove};
 use super::segment::file_name;
 use super::{LogError, Lsn};
 use crate::env::Env;
@@ -23,13 +24,15 @@ pub(crate) struct Kept {
     erased: AtomicU64,
     /// Whether something may have to go.
     due: AtomicBool,
+    /// What has gone.
+    pub(crate) freed: Freed,
 }
 
 impl Kept {
     /// Those below the log's folder, `bytes` of them at most; none where that is 0.
     pub(crate) fn new(env: &Env, log: PathBuf, bytes: u64) -> Self {
         let (erased, due) = (AtomicU64::new(0), AtomicBool::new(true));
-        Self { env: env.clone(), log, bytes, erased, due }
+        Self { env: env.clone(), log, bytes, erased, due, freed: Freed::default() }
     }
 
     /// Everything of a user through `lsn` is to be nowhere.
@@ -39,7 +42,7 @@ impl Kept {
     }
 
     /// Takes a segment out of the log: keeps it, or removes it. On return it stays so across power
-    /// loss. `full`: whether room is needed.
+    /// loss. `full`: whether room is needed; where it is not, the space comes back little by little.
     pub(crate) fn take(&self, first: Lsn, full: bool) -> Result<(), LogError> {
         let name = file_name(first);
         let (from, folder) = (self.log.join(&name), self.log.join(FOLDER));
@@ -50,16 +53,25 @@ impl Kept {
             fs.create_dir_all(&folder)
                 .and_then(|()| fs.rename(&from, &folder.join(&name)))
                 .and_then(|()| fs.sync_dir(&folder))
+                .map(|()| None)
         } else {
-            fs.remove_file(&from)
+            remove(fs, &from).map(Some)
         };
-        match gone {
+        let removed = match gone {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                 return Err(LogError::io("remove", &name)(e));
             }
-            _ => {}
+            gone => gone.ok().flatten(),
+        };
+        fs.sync_dir(&self.log).map_err(LogError::io("remove", &name))?;
+        self.free(removed, full);
+        Ok(())
+    }
+
+    fn free(&self, removed: impl IntoIterator<Item = Removed>, full: bool) {
+        if !full {
+            removed.into_iter().for_each(|removed| self.freed.add(removed));
         }
-        fs.sync_dir(&self.log).map_err(LogError::io("remove", &name))
     }
 
     /// Lets go of what is too much or too old. On return that survives power loss.
@@ -72,18 +84,18 @@ impl Kept {
         let mut bytes: u64 = files.iter().map(|file| file.bytes).sum();
         let most = if full { 0 } else { self.bytes };
         let erased = self.erased.load(Ordering::Acquire);
-        let mut changed = false;
+        let mut removed = Vec::new();
         for file in files {
             if bytes <= most && file.first.get() > erased {
                 break;
             }
-            let gone = self.env.fs.remove_file(&folder.join(file.name()));
-            gone.map_err(LogError::io("remove", &file.name()))?;
+            let gone = remove(self.env.fs.as_ref(), &folder.join(file.name()));
+            removed.push(gone.map_err(LogError::io("remove", &file.name()))?);
             bytes -= file.bytes;
-            changed = true;
         }
-        if changed {
+        if !removed.is_empty() {
             self.env.fs.sync_dir(&folder).map_err(LogError::io("sync", FOLDER))?;
+            self.free(removed, full);
         }
         Ok(())
     }

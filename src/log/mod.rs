@@ -25,6 +25,7 @@ mod error;
 mod extract;
 mod folder;
 mod frame;
+mod freed;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
 mod handle;

@@ -4,6 +4,8 @@
 //! Space that was only reserved costs each sync twice: the records, and where in the file they now
 //! are. Over bytes that were written before, a sync is the records alone (decision 58).
 //!
+//! Who makes it also gives back the space of segments that are gone, between two pieces.
+//!
 //! It is made in pieces that keep pace with the segment in use, so that a store that writes little
 //! makes none, and one that writes much never waits for it. Whatever goes wrong, the log makes its
 //! segment the plain way.
@@ -11,7 +13,9 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
+use super::freed;
 use super::shared::{Shared, lock};
 use crate::env::{Bell, File, OpenMode, Turn, Worker};
 
@@ -38,12 +42,15 @@ struct State {
     ready: Option<Arc<dyn File>>,
     /// It could not be made. Not tried again before the next segment begins.
     given_up: bool,
+    /// There is space to be given back.
+    freeing: bool,
     closed: bool,
 }
 
 /// What the maker has to do.
 enum Task {
     Piece,
+    Free,
     Nothing,
     End,
 }
@@ -69,6 +76,12 @@ impl Spare {
         self.wake();
     }
 
+    /// Something has gone whose space is to be given back.
+    pub(crate) fn free(&self) {
+        lock(&self.state).freeing = true;
+        self.wake();
+    }
+
     fn wake(&self) {
         self.work.notify_one();
         if let Some(bell) = self.bell.get() {
@@ -85,6 +98,14 @@ impl Spare {
         let idle = |state: &mut State| matches!(state.task(done), Task::Nothing);
         drop(self.work.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner));
     }
+
+    /// As [`Spare::wait`], but not for space to be given back, which has its time.
+    fn pause(&self, done: u64, at_most: Duration) {
+        let state = lock(&self.state);
+        let idle = |state: &mut State| matches!(state.task(done), Task::Free | Task::Nothing);
+        let waited = self.work.wait_timeout_while(state, at_most, idle);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
 }
 
 impl State {
@@ -93,6 +114,8 @@ impl State {
             Task::End
         } else if self.ready.is_none() && !self.given_up && done < self.wanted {
             Task::Piece
+        } else if self.freeing {
+            Task::Free
         } else {
             Task::Nothing
         }
@@ -157,6 +180,15 @@ impl Maker {
         Ok(file)
     }
 
+    /// Gives the next piece of what was removed back.
+    fn free(&self) -> Turn {
+        let Shared { kept, spare, .. } = &*self.shared;
+        kept.freed.piece();
+        let mut state = lock(&spare.state);
+        state.freeing = !kept.freed.is_empty();
+        if state.freeing { Turn::Wait(Some(freed::PAUSE)) } else { Turn::Again }
+    }
+
     /// Gives the disk back what an unfinished spare takes.
     fn discard(&mut self) {
         self.done = 0;
@@ -170,20 +202,26 @@ impl Maker {
 
 impl Worker for Maker {
     fn run(&mut self) {
-        while let Turn::Again | Turn::Wait(_) = Worker::step(self) {
-            self.shared.spare.wait(self.done);
+        loop {
+            match Worker::step(self) {
+                Turn::Wait(Some(pause)) => self.shared.spare.pause(self.done, pause),
+                Turn::Again | Turn::Wait(None) => self.shared.spare.wait(self.done),
+                Turn::Stop => return,
+            }
         }
     }
 
     fn step(&mut self) -> Turn {
         match self.shared.spare.task(self.done) {
             Task::Piece => {}
+            Task::Free => return self.free(),
             Task::Nothing => return Turn::Wait(None),
             Task::End => {
                 self.discard();
                 let ready = lock(&self.shared.spare.state).ready.take();
                 self.file = ready;
                 self.discard();
+                self.shared.kept.freed.clear();
                 return Turn::Stop;
             }
         }

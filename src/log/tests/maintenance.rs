@@ -1,7 +1,9 @@
 //! Publishing, removal, erasure, inspection, truncation.
 
 use super::*;
-use crate::env::FileSystem;
+use crate::env::{File, FileSystem, OpenMode, Turn, Worker};
+use crate::log::freed::PAUSE;
+use crate::log::tests::memory_fs::Dice;
 
 /// Fifty records, one a batch, in segments of twenty; even LSNs are `v`'s.
 fn fifty() -> Bed {
@@ -36,6 +38,63 @@ fn segments_go_from_the_oldest_on() {
     let mut bed = bed.reopen();
     assert_eq!((bed.report.records, bed.report.last_lsn), (0, Lsn::new(50)));
     assert_eq!(bed.put(&platforms("u"), b"x"), Lsn::new(51), "LSNs go on");
+}
+
+/// Steps that the maker of spares takes, each with the length of a file that may have no name.
+fn lengths(bed: &mut Bed, file: &dyn File) -> Vec<(Turn, u64)> {
+    let mut steps = Vec::new();
+    loop {
+        match bed.maker.step() {
+            Turn::Wait(None) | Turn::Stop => return steps,
+            turn => steps.push((turn, file.len().unwrap())),
+        }
+    }
+}
+
+#[test]
+fn the_space_of_a_removed_segment_is_given_back_piece_by_piece() {
+    let mut bed = fifty();
+    let first = bed.fs.open(&segment(1), OpenMode::Read).unwrap();
+    lengths(&mut bed, &*first);
+    for name in ["u", "v"] {
+        bed.log.published(&platforms(name), Lsn::new(20));
+    }
+    assert_eq!(removed(&bed), 1);
+    assert_eq!(first.len().unwrap(), 1024, "not by who removes it");
+    let steps = lengths(&mut bed, &*first);
+    let expected = (1..=15).rev().map(|left| (Turn::Wait(Some(PAUSE)), left * 64));
+    let expected = expected.chain([(Turn::Again, 64)]);
+    assert_eq!(steps, expected.collect::<Vec<_>>(), "and the last by closing the file");
+}
+
+#[test]
+fn a_removed_segment_that_has_another_name_keeps_its_bytes() {
+    let mut bed = fifty();
+    let first = bed.fs.open(&segment(1), OpenMode::Read).unwrap();
+    bed.fs.hard_link(&segment(1), Path::new("hold/first")).unwrap();
+    lengths(&mut bed, &*first);
+    for name in ["u", "v"] {
+        bed.log.published(&platforms(name), Lsn::new(20));
+    }
+    assert_eq!(removed(&bed), 1);
+    assert_eq!(lengths(&mut bed, &*first), []);
+    assert_eq!(first.len().unwrap(), 1024);
+}
+
+#[test]
+fn where_room_is_needed_the_space_of_a_removed_segment_is_given_back_at_once() {
+    let mut bed = fifty();
+    let first = bed.fs.open(&segment(1), OpenMode::Read).unwrap();
+    lengths(&mut bed, &*first);
+    bed.fs.faults(|faults| faults.full = true);
+    bed.log.rotate();
+    bed.settle();
+    assert_eq!(bed.log.status().state, LogState::Full(FullReason::Storage));
+    for name in ["u", "v"] {
+        bed.log.published(&platforms(name), Lsn::new(20));
+    }
+    assert_eq!(removed(&bed), 1);
+    assert_eq!(lengths(&mut bed, &*first), [], "nothing is left to be done");
 }
 
 #[test]
@@ -250,5 +309,17 @@ fn an_interrupted_truncation_can_be_finished() {
             };
             assert!(records == 50 || records == 9, "{records}");
         }
+    }
+}
+
+#[test]
+fn a_large_new_file_is_synced_piece_by_piece() {
+    let fs = MemoryFs::default();
+    let path = Path::new("log/new");
+    for (bytes, syncs) in [(0_usize, 1), (1, 1), (256 << 10, 1), ((1 << 20) + 1, 5)] {
+        let (content, before) = (vec![7; bytes], fs.syncs());
+        fs.replace(path, &content).unwrap();
+        assert_eq!((fs.bytes(path).len(), fs.syncs() - before), (bytes, syncs));
+        assert_eq!(fs.crash(&mut Dice(1)).bytes(path), content, "all of it is on the disk");
     }
 }

@@ -261,6 +261,10 @@ impl File for MemoryFile {
         Ok(self.with(|inode| inode.live.len() as u64))
     }
 
+    fn has_name(&self) -> io::Result<bool> {
+        Ok(self.fs.with(|inner| inner.live.values().any(|inode| *inode == self.inode)))
+    }
+
     fn try_lock(&self) -> io::Result<bool> {
         Ok(true)
     }
@@ -303,6 +307,16 @@ impl FileSystem for MemoryFs {
             inner.changes.push(change);
         });
         Ok(())
+    }
+
+    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.with(|inner| {
+            let inode = *inner.live.get(from).ok_or(io::ErrorKind::NotFound)?;
+            let change = NameChange::Link(to.to_owned(), inode);
+            apply(&mut inner.live, &change);
+            inner.changes.push(change);
+            Ok(())
+        })
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {

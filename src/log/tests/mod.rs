@@ -4,7 +4,7 @@ mod commit;
 mod crash;
 mod fixtures;
 mod maintenance;
-mod memory_fs;
+pub(crate) mod memory_fs;
 mod opening;
 mod space;
 mod spare;

@@ -176,6 +176,10 @@ impl Image {
         self.live.get(path).copied()
     }
 
+    pub fn is_named(&self, inode: u64) -> bool {
+        self.live.values().any(|node| *node == Node::File(inode))
+    }
+
     pub fn has_folder_of(&self, path: &str) -> bool {
         let folder = folder(path);
         folder.is_empty() || self.live.get(folder) == Some(&Node::Folder)

@@ -290,6 +290,10 @@ impl File for Open {
         Ok(self.disk.with(|state| state.image.inode(self.inode).live.len() as u64))
     }
 
+    fn has_name(&self) -> io::Result<bool> {
+        Ok(self.disk.with(|state| state.life != self.life || state.image.is_named(self.inode)))
+    }
+
     fn try_lock(&self) -> io::Result<bool> {
         if self.begin(Kind::Look, "lock")?.is_some() {
             return Ok(false);
