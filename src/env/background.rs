@@ -1,7 +1,9 @@
-//! Threads for long work that nobody waits for: few, and behind all others where the processor is
-//! scarce.
+//! Threads for long work that nobody waits for: few, behind all others where the processor is
+//! scarce, and with breaks, in which others go first.
 
-use std::thread::available_parallelism;
+use std::cell::Cell;
+use std::thread::{available_parallelism, yield_now};
+use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
@@ -11,6 +13,32 @@ use super::executor::Job;
 /// never stand still.
 #[cfg(target_os = "linux")]
 const NICENESS: i32 = 10;
+
+/// How long such a thread works at most before it lets another one go first.
+const STINT: Duration = Duration::from_micros(100);
+
+thread_local! {
+    /// Since when this thread works without a break; `None` where it is none of these.
+    static SINCE: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+#[allow(clippy::disallowed_methods, reason = "a processor's time, which no simulation has")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// Lets another thread have the processor, where this one is of the background and had it for a
+/// while. Niceness alone does not: who wakes waits until the one that runs has used up its slice,
+/// up to four milliseconds on Linux, also where another processor is idle. Long work calls this
+/// every few dozen microseconds.
+pub fn give_way() {
+    if let Some(since) = SINCE.get()
+        && since.elapsed() >= STINT
+    {
+        yield_now();
+        SINCE.set(Some(now()));
+    }
+}
 
 /// The threads, as many as there are processors: more would only keep more memory at hand. They
 /// start when they are needed and end when they are not.
@@ -48,9 +76,36 @@ impl Drop for Background {
 
 #[cfg(target_os = "linux")]
 fn step_back() {
+    SINCE.set(Some(now()));
     // Here it is a thread's. One that is as important as others does the same work.
     let _ = rustix::process::setpriority_process(None, NICENESS);
 }
 
 #[cfg(not(target_os = "linux"))]
 fn step_back() {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::{Threads, blocking, in_background};
+
+    /// Works until a break was made; `false` where this thread makes none.
+    fn makes_breaks() -> bool {
+        let Some(began) = SINCE.get() else {
+            give_way();
+            return SINCE.get().is_some();
+        };
+        while SINCE.get() == Some(began) {
+            give_way();
+        }
+        true
+    }
+
+    #[tokio::test]
+    async fn only_threads_of_the_background_give_way_to_others() {
+        let threads = Threads::default();
+        assert!(in_background(&threads, makes_breaks).await.expect("work"));
+        assert!(!blocking(&threads, makes_breaks).await.expect("work"));
+        assert!(!makes_breaks());
+    }
+}

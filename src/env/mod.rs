@@ -15,6 +15,7 @@ mod random;
 use std::io;
 use std::sync::Arc;
 
+pub use background::give_way;
 pub use clock::{Clock, SystemClock};
 pub use descriptors::{connections_within, is_no_descriptor, raise_limit};
 pub use executor::{Bell, Executor, Job, Threads, Turn, Worker, Working, blocking, in_background};

@@ -12,6 +12,7 @@ use super::checksums::chunk_ranges;
 use super::decode::bloom_filter;
 use super::error::guarded;
 use super::{Base, Fetched, ParquetError};
+use crate::env::give_way;
 
 /// A group's bytes and, for each of its column chunks, what to say about it in the new file.
 pub(super) struct CopiedGroup {
@@ -37,6 +38,7 @@ pub(super) fn copied(
     let rows = u64::try_from(meta.num_rows()).map_err(|_| no_group())?;
     let mut columns = Vec::with_capacity(meta.num_columns());
     for (column, (chunk, range)) in meta.columns().iter().zip(chunk_ranges(meta)).enumerate() {
+        give_way();
         base.view.checksums()?.check_chunk(group, column, &part(&bytes, &range)?)?;
         columns.push(close_result(chunk, rows, bloom.take(), tail)?);
     }

@@ -12,6 +12,7 @@ use super::changes::{file_key, key_of};
 use super::decode::bloom_filter;
 use super::{Base, Changes, Fetched, ParquetError, read_ids};
 use crate::domain::{RecordId, Row};
+use crate::env::give_way;
 
 /// With more changed ids than this, some filter's false positive is likely enough to read the id
 /// column at once.
@@ -76,6 +77,7 @@ fn dropped(
     if changed.is_empty() {
         return Ok(0);
     }
+    give_way();
     let bloom = base.view.groups().get(group).and_then(|g| g.bloom.clone());
     if let Some(range) = bloom.filter(|_| changed.len() <= BLOOM_WORTH_IDS) {
         let bytes = tail.get(&range).ok_or_else(|| ParquetError::corrupt("a bloom filter"))?;

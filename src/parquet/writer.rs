@@ -1,6 +1,6 @@
 //! A file being written, group by group: encoded from rows or copied from a base.
 
-use std::io;
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef};
@@ -18,6 +18,7 @@ use super::properties::properties;
 use super::schema::{arrow_hint, arrow_schema, parquet_schema};
 use super::{Encoded, Footer, Options, ParquetError, checksums, columns};
 use crate::domain::{Row, Table, UserId};
+use crate::env::give_way;
 
 /// Bytes of a column's values, about.
 fn bytes_of(array: &ArrayRef) -> usize {
@@ -26,13 +27,28 @@ fn bytes_of(array: &ArrayRef) -> usize {
     bytes.saturating_mul(values) / array.len().max(1)
 }
 
+/// What is written, in memory. Whoever writes much gives way now and then.
+#[derive(Default)]
+struct Sink(Vec<u8>);
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        give_way();
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// The file being written.
 pub(super) struct FileWriter<'a> {
     table: Table,
     user: &'a UserId,
     schema: SchemaRef,
     root: TypePtr,
-    file: SerializedFileWriter<Vec<u8>>,
+    file: SerializedFileWriter<Sink>,
     options: &'a Options,
     done: Encoded,
 }
@@ -43,7 +59,7 @@ impl<'a> FileWriter<'a> {
         let parquet = parquet_schema(&schema)?;
         let root = parquet.root_schema_ptr();
         let props = properties(table, &parquet, None, options.zstd_level)?;
-        let file = SerializedFileWriter::new(Vec::new(), Arc::clone(&root), props)?;
+        let file = SerializedFileWriter::new(Sink::default(), Arc::clone(&root), props)?;
         let done = Encoded {
             bytes: Bytes::new(),
             rows: 0,
@@ -71,6 +87,7 @@ impl<'a> FileWriter<'a> {
             for leaf in compute_leaves(field, &array)? {
                 writer.write(&leaf)?;
             }
+            give_way();
             let mut chunk = writer.close()?;
             let said = &mut chunk.close_mut().metadata;
             if said.dictionary_page_offset().is_none() {
@@ -112,7 +129,8 @@ impl<'a> FileWriter<'a> {
         let sums = checksums::placeholder(groups, columns);
         self.file.append_key_value_metadata(KeyValue::new(checksums::KEY.to_owned(), sums));
         let metadata = self.file.finish().map_err(ParquetError::Encode)?;
-        let mut bytes = std::mem::take(self.file.inner_mut());
+        let mut bytes = std::mem::take(&mut self.file.inner_mut().0);
+        give_way();
         checksums::seal(&mut bytes, &metadata)
             .ok_or_else(|| ParquetError::corrupt("the new file's footer has no checksums"))?;
         Ok(Encoded { bytes: bytes.into(), ..self.done })

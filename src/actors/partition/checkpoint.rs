@@ -16,6 +16,7 @@ use super::rows::Group;
 use crate::actors::shared::Shared;
 use crate::domain::Kind;
 use crate::domain::{Micros, PartitionKey, RecordId, Row};
+use crate::env::give_way;
 use crate::log::{LogFailure, Lsn, ReadPoint};
 use crate::metrics::parts::MadeOf;
 use crate::parquet::legacy::redacted;
@@ -146,6 +147,7 @@ async fn write_plan(
         let base = base.as_ref().map(|(source, view)| Base { view, source });
         let encoded =
             parquet::encode(key.table(), base.as_ref(), &changes, &footer, &Options::default())?;
+        give_way();
         let view = FileView::open(&encoded.bytes)?;
         let made_of = MadeOf {
             bytes: encoded.bytes.len() as u64,

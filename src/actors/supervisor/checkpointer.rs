@@ -2,20 +2,21 @@
 //! partition needs any more.
 //!
 //! A partition is asked only when a checkpoint may start, so that it goes on collecting changes
-//! until then. What a recovery left in the log is worked off in the same way, oldest first.
+//! until then, and starts are spread over the interval: [`Pace`]. What a recovery left in the log
+//! is worked off in the same way, oldest first.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::door::Door;
-use super::policy::{self, Unsaved};
+use super::policy::{self, Pace, Unsaved};
 use crate::actors::Shared;
 use crate::actors::messages::Work;
 use crate::actors::registry::Slot;
 use crate::log::{FullReason, LogState};
 
-/// How often it looks while nothing is due.
+/// How often it looks for what is due.
 const LOOK: Duration = Duration::from_millis(50);
 /// How many partitions of the oldest log segment are woken at once.
 const WAKE: usize = 64;
@@ -23,18 +24,31 @@ const WAKE: usize = 64;
 /// Runs until the supervisor's thread stops.
 pub async fn run(shared: Arc<Shared>, door: Door) {
     let mut looked: u64 = 0;
+    let mut pace = Pace::default();
     loop {
         let hurry = shared.is_in_a_hurry();
         let slots = shared.registry.all();
         let unsaved: Vec<Unsaved> = slots.iter().map(|slot| view(slot)).collect();
         let due = policy::due(shared.millis(), &unsaved, &shared.limits, hurry);
         let idle = due.is_empty();
+        let gap = policy::gap(&unsaved, &shared.limits, hurry);
+        let next_look = shared.env.clock.monotonic() + LOOK;
         for index in due {
+            let now = shared.env.clock.monotonic();
+            let wait = pace.wait(now, gap);
+            if now + wait > next_look {
+                tokio::time::sleep(next_look.saturating_sub(now)).await;
+                break;
+            }
+            if !wait.is_zero() {
+                tokio::time::sleep(wait).await;
+            }
             let Some(slot) = slots.get(index) else { continue };
             let Ok(permit) = Arc::clone(&shared.checkpoints).acquire_owned().await else { return };
             let work = Work::Checkpoint { adopt: false, permit: Some(permit), reply: None };
             // A full mailbox drops the permit with the message; it is asked again soon.
             let _ = slot.addr.try_send(work);
+            pace.started(shared.env.clock.monotonic(), gap);
         }
         looked += 1;
         if looked.is_multiple_of(10) {

@@ -1,4 +1,6 @@
-//! Which partitions stop and which are saved next: plain functions over plain numbers.
+//! Which partitions stop, which are saved next and how fast: plain functions over plain numbers.
+
+use std::time::Duration;
 
 use crate::actors::Limits;
 
@@ -74,10 +76,46 @@ pub fn due(now: u64, unsaved: &[Unsaved], limits: &Limits, hurry: bool) -> Vec<u
     due.into_iter().map(|(_, index)| index).collect()
 }
 
+/// What a few partitions are not held up beyond.
+const LONGEST_GAP: Duration = Duration::from_millis(50);
+
+/// Time between two starts of checkpoints at which all that is unsaved is saved within four fifths
+/// of the interval, so that partitions which are written to all the time are saved evenly, one
+/// after the other, and not all in one rush every interval. None where there is a `hurry`.
+#[must_use]
+pub fn gap(unsaved: &[Unsaved], limits: &Limits, hurry: bool) -> Duration {
+    let count = unsaved.iter().filter(|u| u.dirty_since > 0).count();
+    match u32::try_from(count) {
+        Ok(count @ 1..) if !hurry => (limits.checkpoint_interval * 4 / 5 / count).min(LONGEST_GAP),
+        _ => Duration::ZERO,
+    }
+}
+
+/// When the next checkpoint may start.
+#[derive(Debug, Default)]
+pub struct Pace {
+    next: Duration,
+}
+
+impl Pace {
+    /// How far starts may catch up on a pace that they could not keep.
+    const CATCH_UP: Duration = Duration::from_millis(50);
+
+    /// How long the next start has to wait at the monotonic time `now`.
+    #[must_use]
+    pub fn wait(&self, now: Duration, gap: Duration) -> Duration {
+        // A pace that was slow when this was set does not bind a faster one.
+        self.next.saturating_sub(now).min(gap)
+    }
+
+    /// One has started.
+    pub fn started(&mut self, now: Duration, gap: Duration) {
+        self.next = self.next.clamp(now.saturating_sub(Self::CATCH_UP), now) + gap;
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn limits() -> Limits {
@@ -126,5 +164,41 @@ mod tests {
         ];
         assert_eq!(due(10_000, &all, &limits(), false), [2, 3]);
         assert_eq!(due(10_000, &all, &limits(), true), [2, 1, 3]);
+    }
+
+    #[test]
+    fn starts_are_spread_over_the_interval_unless_there_is_a_hurry() {
+        let unsaved = Unsaved { dirty_since: 1, bytes: 1, saving: false, retry_at: 0 };
+        let none = Unsaved { dirty_since: 0, ..unsaved };
+        let all: Vec<_> = (0..1000).map(|i| if i % 2 == 0 { unsaved } else { none }).collect();
+        assert_eq!(gap(&all, &limits(), false), Duration::from_millis(8));
+        assert_eq!(gap(&all, &limits(), true), Duration::ZERO);
+        assert_eq!(gap(&[none], &limits(), false), Duration::ZERO);
+        assert_eq!(gap(&[unsaved], &limits(), false), LONGEST_GAP);
+    }
+
+    #[test]
+    fn a_pace_is_kept_on_average_and_caught_up_with_little_by_little() {
+        let ms = Duration::from_millis;
+        let mut pace = Pace::default();
+        let (gap, mut now, mut starts) = (ms(4), ms(10_000), 0);
+        // Whoever sleeps wakes a millisecond late, and every start takes two.
+        let end = now + ms(1000);
+        while now < end {
+            let wait = pace.wait(now, gap);
+            now += if wait.is_zero() { wait } else { wait + ms(1) };
+            pace.started(now, gap);
+            now += ms(2);
+            starts += 1;
+        }
+        assert!((250..=263).contains(&starts), "{starts} starts in a second");
+        now += ms(60_000);
+        let at_once = std::iter::repeat_with(|| {
+            let wait = pace.wait(now, gap);
+            pace.started(now, gap);
+            wait
+        });
+        assert_eq!(at_once.take_while(Duration::is_zero).count(), 13, "a minute is not caught up");
+        assert_eq!(pace.wait(now, Duration::ZERO), Duration::ZERO, "a hurry does not wait");
     }
 }
