@@ -29,9 +29,9 @@ pub async fn run(shared: Arc<Shared>, door: Door) {
         let hurry = shared.is_in_a_hurry();
         let slots = shared.registry.all();
         let unsaved: Vec<Unsaved> = slots.iter().map(|slot| view(slot)).collect();
-        let due = policy::due(shared.millis(), &unsaved, &shared.limits, hurry);
-        let idle = due.is_empty();
         let gap = policy::gap(&unsaved, &shared.limits, hurry);
+        let due = policy::due(shared.millis(), &unsaved, &shared.limits, hurry, gap);
+        let idle = due.is_empty();
         let next_look = shared.env.clock.monotonic() + LOOK;
         for index in due {
             let now = shared.env.clock.monotonic();

@@ -53,27 +53,31 @@ pub fn to_passivate(now: u64, residents: &[Resident], limits: &Limits) -> Vec<us
     stop
 }
 
-/// The partitions whose checkpoint is due at `now`, the longest unsaved first. `hurry` makes every
-/// unsaved one due.
+/// The partitions whose checkpoint is due at `now`, the longest unsaved first, if one starts every
+/// `gap`: those that are large, and those up to the last that would be saved later than within the
+/// interval if they waited. `hurry` makes every unsaved one due.
 #[must_use]
-pub fn due(now: u64, unsaved: &[Unsaved], limits: &Limits, hurry: bool) -> Vec<usize> {
-    let interval = u64::try_from(limits.checkpoint_interval.as_millis()).unwrap_or(u64::MAX);
-    let is_due = |u: &Unsaved| {
-        u.dirty_since > 0
-            && !u.saving
-            && now >= u.retry_at
-            && (hurry
-                || now.saturating_sub(u.dirty_since) >= interval
-                || u.bytes >= limits.checkpoint_bytes)
+pub fn due(
+    now: u64,
+    unsaved: &[Unsaved],
+    limits: &Limits,
+    hurry: bool,
+    gap: Duration,
+) -> Vec<usize> {
+    let waits = |u: &Unsaved| u.dirty_since > 0 && !u.saving && now >= u.retry_at;
+    let mut order: Vec<(usize, &Unsaved)> =
+        unsaved.iter().enumerate().filter(|(_, u)| waits(u)).collect();
+    order.sort_by_key(|(_, u)| u.dirty_since);
+    let is_late = |(place, (_, u)): &(usize, &(usize, &Unsaved))| {
+        let wait = gap.saturating_mul(u32::try_from(place + 1).unwrap_or(u32::MAX));
+        let age = Duration::from_millis(now.saturating_sub(u.dirty_since));
+        age + wait >= limits.checkpoint_interval
     };
-    let mut due: Vec<(u64, usize)> = unsaved
-        .iter()
-        .enumerate()
-        .filter(|(_, u)| is_due(u))
-        .map(|(i, u)| (u.dirty_since, i))
-        .collect();
-    due.sort_unstable();
-    due.into_iter().map(|(_, index)| index).collect()
+    let in_time = order.iter().enumerate().rev().find(is_late).map_or(0, |(place, _)| place + 1);
+    let is_due =
+        |place: usize, u: &Unsaved| hurry || place < in_time || u.bytes >= limits.checkpoint_bytes;
+    let due = order.into_iter().enumerate().filter(|(place, (_, u))| is_due(*place, u));
+    due.map(|(_, (index, _))| index).collect()
 }
 
 /// What a few partitions are not held up beyond.
@@ -162,8 +166,26 @@ mod tests {
             Unsaved { saving: true, ..unsaved(1, 5000) },
             Unsaved { retry_at: 20_000, ..unsaved(1, 5000) },
         ];
-        assert_eq!(due(10_000, &all, &limits(), false), [2, 3]);
-        assert_eq!(due(10_000, &all, &limits(), true), [2, 1, 3]);
+        let gap = gap(&all, &limits(), false);
+        assert_eq!(due(10_000, &all, &limits(), false, gap), [2, 3]);
+        assert_eq!(due(10_000, &all, &limits(), true, Duration::ZERO), [2, 1, 3]);
+    }
+
+    #[test]
+    fn checkpoints_start_so_early_that_the_last_of_them_is_in_time() {
+        let unsaved = |dirty_since| Unsaved { dirty_since, bytes: 1, saving: false, retry_at: 0 };
+        let due_of = |all: &[Unsaved], now| {
+            let gap = gap(all, &limits(), false);
+            due(now, all, &limits(), false, gap).len()
+        };
+        let at_once = [unsaved(1); 1000];
+        assert_eq!(due_of(&at_once, 1000), 0, "a thousand take four of five seconds");
+        assert_eq!(due_of(&at_once, 1001), 1000);
+        let evenly: Vec<_> = (0..1000).map(|n| unsaved(1 + 5 * n)).collect();
+        assert_eq!(due_of(&evenly, 4996), 0);
+        assert_eq!(due_of(&evenly, 4997), 1, "as often as the interval says, and no more often");
+        assert_eq!(due_of(&[unsaved(1)], 4950), 0);
+        assert_eq!(due_of(&[unsaved(1)], 4951), 1);
     }
 
     #[test]
