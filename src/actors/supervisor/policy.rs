@@ -178,7 +178,7 @@ mod tests {
             let gap = gap(all, &limits(), false);
             due(now, all, &limits(), false, gap).len()
         };
-        let at_once = [unsaved(1); 1000];
+        let at_once = vec![unsaved(1); 1000];
         assert_eq!(due_of(&at_once, 1000), 0, "a thousand take four of five seconds");
         assert_eq!(due_of(&at_once, 1001), 1000);
         let evenly: Vec<_> = (0..1000).map(|n| unsaved(1 + 5 * n)).collect();
