@@ -24,7 +24,7 @@ const PIECES: u64 = 16;
 /// Time between two pieces, for the syncs that wait.
 pub(crate) const PAUSE: Duration = Duration::from_millis(2);
 /// Most files that are open for it; of one more the space goes at once.
-const MOST: usize = 16;
+pub(crate) const MOST: usize = 16;
 
 /// A file without a name, its bytes, and how many of them go at once.
 struct Nameless {
@@ -36,13 +36,14 @@ struct Nameless {
 /// A file whose name was removed. Its space is given back when this is dropped.
 pub(crate) struct Removed(Option<Arc<dyn File>>);
 
-/// Removes a file; its space only with what is returned. Survives once its folder is synced.
+/// Removes a file, and `at_once` its space; else that goes with what is returned. Survives once its
+/// folder is synced.
 ///
 /// # Errors
 /// Those of [`FileSystem::remove_file`].
-pub(crate) fn remove(fs: &dyn FileSystem, path: &Path) -> io::Result<Removed> {
-    // Where it cannot be opened, its space goes at once.
-    let file = fs.open(path, OpenMode::Write).ok();
+pub(crate) fn remove(fs: &dyn FileSystem, path: &Path, at_once: bool) -> io::Result<Removed> {
+    // Where it cannot be opened, its space goes at once, too.
+    let file = if at_once { None } else { fs.open(path, OpenMode::Write).ok() };
     fs.remove_file(path)?;
     Ok(Removed(file))
 }
@@ -52,13 +53,14 @@ pub(crate) fn remove(fs: &dyn FileSystem, path: &Path) -> io::Result<Removed> {
 pub(crate) struct Freed(Mutex<VecDeque<Nameless>>);
 
 impl Freed {
-    /// Takes a file whose removal survives power loss. One that came back after it would be short.
-    pub(crate) fn add(&self, removed: Removed) {
-        let Removed(Some(file)) = removed else { return };
-        let Ok(bytes) = file.len() else { return };
-        let mut files = lock(&self.0);
-        if files.len() < MOST && matches!(file.has_name(), Ok(false)) {
-            files.push_back(Nameless { file, bytes, piece: bytes.div_ceil(PIECES).min(PIECE) });
+    /// Takes files whose removal survives power loss. One that came back after it would be short.
+    pub(crate) fn add(&self, removed: impl IntoIterator<Item = Removed>) {
+        for file in removed.into_iter().filter_map(|Removed(file)| file) {
+            let Ok(bytes) = file.len() else { continue };
+            let mut files = lock(&self.0);
+            if files.len() < MOST && matches!(file.has_name(), Ok(false)) {
+                files.push_back(Nameless { file, bytes, piece: bytes.div_ceil(PIECES).min(PIECE) });
+            }
         }
     }
 

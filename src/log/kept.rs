@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::folder::segment_files;
-use super::freed::{Freed, Removed, remove};
+use super::freed::{Freed, MOST, remove};
 use super::segment::file_name;
 use super::{LogError, Lsn};
 use crate::env::Env;
@@ -55,7 +55,7 @@ impl Kept {
                 .and_then(|()| fs.sync_dir(&folder))
                 .map(|()| None)
         } else {
-            remove(fs, &from).map(Some)
+            remove(fs, &from, full).map(Some)
         };
         let removed = match gone {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
@@ -64,14 +64,8 @@ impl Kept {
             gone => gone.ok().flatten(),
         };
         fs.sync_dir(&self.log).map_err(LogError::io("remove", &name))?;
-        self.free(removed, full);
+        self.freed.add(removed);
         Ok(())
-    }
-
-    fn free(&self, removed: impl IntoIterator<Item = Removed>, full: bool) {
-        if !full {
-            removed.into_iter().for_each(|removed| self.freed.add(removed));
-        }
     }
 
     /// Lets go of what is too much or too old. On return that survives power loss.
@@ -89,13 +83,14 @@ impl Kept {
             if bytes <= most && file.first.get() > erased {
                 break;
             }
-            let gone = remove(self.env.fs.as_ref(), &folder.join(file.name()));
+            let at_once = full || removed.len() >= MOST;
+            let gone = remove(self.env.fs.as_ref(), &folder.join(file.name()), at_once);
             removed.push(gone.map_err(LogError::io("remove", &file.name()))?);
             bytes -= file.bytes;
         }
         if !removed.is_empty() {
             self.env.fs.sync_dir(&folder).map_err(LogError::io("sync", FOLDER))?;
-            self.free(removed, full);
+            self.freed.add(removed);
         }
         Ok(())
     }
