@@ -8,13 +8,11 @@
 //!
 //! Nothing is cut off a file that has another name: a backup's, whose contents must stay.
 
-use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::shared::lock;
 use crate::env::{File, FileSystem, OpenMode};
 
 /// Most bytes given back at once.
@@ -26,14 +24,13 @@ pub(crate) const PAUSE: Duration = Duration::from_millis(2);
 /// Most files that are open for it; of one more the space goes at once.
 pub(crate) const MOST: usize = 16;
 
-/// A file without a name, its bytes, and how many of them go at once.
-struct Nameless {
-    file: Arc<dyn File>,
-    bytes: u64,
-    piece: u64,
+/// How many bytes of a segment are done at once: `most`, or less where it is small.
+pub(crate) fn piece(bytes: u64, most: u64) -> u64 {
+    bytes.div_ceil(PIECES).min(most)
 }
 
 /// A file whose name was removed. Its space is given back when this is dropped.
+#[derive(Default)]
 pub(crate) struct Removed(Option<Arc<dyn File>>);
 
 /// Removes a file, and `at_once` its space; else that goes with what is returned. Survives once its
@@ -48,39 +45,25 @@ pub(crate) fn remove(fs: &dyn FileSystem, path: &Path, at_once: bool) -> io::Res
     Ok(Removed(file))
 }
 
-/// What is to be given back.
-#[derive(Default)]
-pub(crate) struct Freed(Mutex<VecDeque<Nameless>>);
+/// A file without a name, its bytes, and how many of them go at once.
+pub(crate) struct Nameless {
+    file: Arc<dyn File>,
+    bytes: u64,
+    piece: u64,
+}
 
-impl Freed {
-    /// Takes files whose removal survives power loss. One that came back after it would be short.
-    pub(crate) fn add(&self, removed: impl IntoIterator<Item = Removed>) {
-        for file in removed.into_iter().filter_map(|Removed(file)| file) {
-            let Ok(bytes) = file.len() else { continue };
-            let mut files = lock(&self.0);
-            if files.len() < MOST && matches!(file.has_name(), Ok(false)) {
-                files.push_back(Nameless { file, bytes, piece: bytes.div_ceil(PIECES).min(PIECE) });
-            }
-        }
+impl Nameless {
+    /// A removed file to be made shorter, where nothing else names it. Its removal has to survive
+    /// power loss: one that came back after it would be short.
+    pub(crate) fn of(removed: Removed) -> Option<Self> {
+        let file = removed.0.filter(|file| matches!(file.has_name(), Ok(false)))?;
+        let bytes = file.len().ok()?;
+        Some(Self { file, bytes, piece: piece(bytes, PIECE) })
     }
 
-    /// Gives all of it back at once.
-    pub(crate) fn clear(&self) {
-        lock(&self.0).clear();
-    }
-
-    /// Whether there is any.
-    pub(crate) fn is_empty(&self) -> bool {
-        lock(&self.0).is_empty()
-    }
-
-    /// Gives the next piece back.
-    pub(crate) fn piece(&self) {
-        let Some(mut next) = lock(&self.0).pop_front() else { return };
-        next.bytes = next.bytes.saturating_sub(next.piece);
-        // What is left when this fails goes at once.
-        if next.bytes > 0 && next.file.set_len(next.bytes).is_ok() {
-            lock(&self.0).push_front(next);
-        }
+    /// Gives the next piece back, and answers what is left. Where that fails all of it goes at once.
+    pub(crate) fn shortened(mut self) -> Option<Self> {
+        self.bytes = self.bytes.saturating_sub(self.piece);
+        (self.bytes > 0 && self.file.set_len(self.bytes).is_ok()).then_some(self)
     }
 }

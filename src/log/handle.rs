@@ -305,14 +305,11 @@ impl Log {
                 let full = state.full == Some(FullReason::Storage);
                 (state.segments.removable(state.active), full)
             };
-            shared.kept.prune(full)?;
-            if !shared.kept.freed.is_empty() {
-                shared.spare.free();
-            }
+            shared.spare.free(shared.kept.prune(full)?);
             let Some((first, bytes)) = removable else { return Ok(report) };
             shared.forget_reader(first);
             // One by one: were two on their way, power loss could undo only the first.
-            shared.kept.take(first, full)?;
+            shared.spare.free([shared.kept.take(first, full)?]);
             let mut state = shared.state();
             state.segments.remove(first);
             if state.full == Some(FullReason::Limit) {

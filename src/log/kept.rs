@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::folder::segment_files;
-use super::freed::{Freed, MOST, remove};
+use super::freed::{MOST, Removed, remove};
 use super::segment::file_name;
 use super::{LogError, Lsn};
 use crate::env::Env;
@@ -24,15 +24,13 @@ pub(crate) struct Kept {
     erased: AtomicU64,
     /// Whether something may have to go.
     due: AtomicBool,
-    /// What has gone.
-    pub(crate) freed: Freed,
 }
 
 impl Kept {
     /// Those below the log's folder, `bytes` of them at most; none where that is 0.
     pub(crate) fn new(env: &Env, log: PathBuf, bytes: u64) -> Self {
         let (erased, due) = (AtomicU64::new(0), AtomicBool::new(true));
-        Self { env: env.clone(), log, bytes, erased, due, freed: Freed::default() }
+        Self { env: env.clone(), log, bytes, erased, due }
     }
 
     /// Everything of a user through `lsn` is to be nowhere.
@@ -42,8 +40,9 @@ impl Kept {
     }
 
     /// Takes a segment out of the log: keeps it, or removes it. On return it stays so across power
-    /// loss. `full`: whether room is needed; where it is not, the space comes back little by little.
-    pub(crate) fn take(&self, first: Lsn, full: bool) -> Result<(), LogError> {
+    /// loss. `full`: whether room is needed; where it is not, the space comes back with what is
+    /// returned.
+    pub(crate) fn take(&self, first: Lsn, full: bool) -> Result<Removed, LogError> {
         let name = file_name(first);
         let (from, folder) = (self.log.join(&name), self.log.join(FOLDER));
         let fs = self.env.fs.as_ref();
@@ -53,25 +52,25 @@ impl Kept {
             fs.create_dir_all(&folder)
                 .and_then(|()| fs.rename(&from, &folder.join(&name)))
                 .and_then(|()| fs.sync_dir(&folder))
-                .map(|()| None)
+                .map(|()| Removed::default())
         } else {
-            remove(fs, &from, full).map(Some)
+            remove(fs, &from, full)
         };
         let removed = match gone {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                 return Err(LogError::io("remove", &name)(e));
             }
-            gone => gone.ok().flatten(),
+            gone => gone.unwrap_or_default(),
         };
         fs.sync_dir(&self.log).map_err(LogError::io("remove", &name))?;
-        self.freed.add(removed);
-        Ok(())
+        Ok(removed)
     }
 
-    /// Lets go of what is too much or too old. On return that survives power loss.
-    pub(crate) fn prune(&self, full: bool) -> Result<(), LogError> {
+    /// Lets go of what is too much or too old. On return that survives power loss; the space comes
+    /// back as [`Kept::take`] says.
+    pub(crate) fn prune(&self, full: bool) -> Result<Vec<Removed>, LogError> {
         if !self.due.swap(false, Ordering::AcqRel) && !full {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let folder = self.log.join(FOLDER);
         let files = segment_files(&self.env, &folder)?;
@@ -90,8 +89,7 @@ impl Kept {
         }
         if !removed.is_empty() {
             self.env.fs.sync_dir(&folder).map_err(LogError::io("sync", FOLDER))?;
-            self.freed.add(removed);
         }
-        Ok(())
+        Ok(removed)
     }
 }

@@ -10,12 +10,13 @@
 //! makes none, and one that writes much never waits for it. Whatever goes wrong, the log makes its
 //! segment the plain way.
 
+use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use super::freed;
+use super::freed::{self, MOST, Nameless, Removed};
 use super::shared::{Shared, lock};
 use crate::env::{Bell, File, OpenMode, Turn, Worker};
 
@@ -23,8 +24,6 @@ use crate::env::{Bell, File, OpenMode, Turn, Worker};
 pub(crate) const SPARE: &str = "spare";
 /// Most bytes written and synced at once: they delay the syncs of records.
 const PIECE: u64 = 256 << 10;
-/// Pieces of a small segment.
-const PIECES: u64 = 16;
 
 /// What the writer and the one who makes spares tell each other.
 #[derive(Default)]
@@ -42,8 +41,8 @@ struct State {
     ready: Option<Arc<dyn File>>,
     /// It could not be made. Not tried again before the next segment begins.
     given_up: bool,
-    /// There is space to be given back.
-    freeing: bool,
+    /// What is to be given back.
+    freed: VecDeque<Nameless>,
     closed: bool,
 }
 
@@ -76,10 +75,16 @@ impl Spare {
         self.wake();
     }
 
-    /// Something has gone whose space is to be given back.
-    pub(crate) fn free(&self) {
-        lock(&self.state).freeing = true;
-        self.wake();
+    /// Gives back the space of segments whose removal survives power loss, piece by piece.
+    pub(crate) fn free(&self, removed: impl IntoIterator<Item = Removed>) {
+        let nameless: Vec<Nameless> = removed.into_iter().filter_map(Nameless::of).collect();
+        if !nameless.is_empty() {
+            let mut state = lock(&self.state);
+            let room = MOST.saturating_sub(state.freed.len());
+            state.freed.extend(nameless.into_iter().take(room));
+            drop(state);
+            self.wake();
+        }
     }
 
     fn wake(&self) {
@@ -114,7 +119,7 @@ impl State {
             Task::End
         } else if self.ready.is_none() && !self.given_up && done < self.wanted {
             Task::Piece
-        } else if self.freeing {
+        } else if !self.freed.is_empty() {
             Task::Free
         } else {
             Task::Nothing
@@ -130,7 +135,7 @@ pub(crate) fn pace(offset: u64, segment_bytes: u64) -> u64 {
 }
 
 fn piece(segment_bytes: u64) -> u64 {
-    segment_bytes.div_ceil(PIECES).min(PIECE)
+    freed::piece(segment_bytes, PIECE)
 }
 
 /// Makes spares.
@@ -182,11 +187,15 @@ impl Maker {
 
     /// Gives the next piece of what was removed back.
     fn free(&self) -> Turn {
-        let Shared { kept, spare, .. } = &*self.shared;
-        kept.freed.piece();
-        let mut state = lock(&spare.state);
-        state.freeing = !kept.freed.is_empty();
-        if state.freeing { Turn::Wait(Some(freed::PAUSE)) } else { Turn::Again }
+        let state = &self.shared.spare.state;
+        // Not under the lock, which the log's writer takes, too.
+        let next = lock(state).freed.pop_front();
+        let left = next.and_then(Nameless::shortened);
+        let mut state = lock(state);
+        if let Some(left) = left {
+            state.freed.push_front(left);
+        }
+        if state.freed.is_empty() { Turn::Again } else { Turn::Wait(Some(freed::PAUSE)) }
     }
 
     /// Gives the disk back what an unfinished spare takes.
@@ -221,7 +230,7 @@ impl Worker for Maker {
                 let ready = lock(&self.shared.spare.state).ready.take();
                 self.file = ready;
                 self.discard();
-                self.shared.kept.freed.clear();
+                lock(&self.shared.spare.state).freed.clear();
                 return Turn::Stop;
             }
         }
