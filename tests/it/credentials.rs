@@ -261,7 +261,7 @@ async fn without_the_key_records_are_served_and_their_credentials_kept() {
     fs::rename(&ring, data.join("ring.kept")).expect("rename");
 
     let mut server = Server::over(&data, &NO_CHECKPOINTS).await;
-    assert!(server.said().contains("the key ring was missing"), "{}", server.said());
+    server.says("the key ring was missing").await;
     let record = shown(&server, "u", &id).await;
     assert_eq!(record["credentials"], json!({"encrypted": true, "account_id": "7"}));
     refused(&server, "u", &id).await;

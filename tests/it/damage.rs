@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::access::{folder, token};
 use crate::support::files::{contents, paths, segments};
-use crate::support::{Server, audience, eventually, pages, program, run};
+use crate::support::{Server, audience, pages, program, run};
 
 /// Only what asks for it is written to Parquet.
 const NO_CHECKPOINTS: [&str; 2] = ["--checkpoint-interval", "1h"];
@@ -119,7 +119,7 @@ async fn a_torn_tail_is_cut_and_reported_and_costs_nothing_acknowledged() {
         bytes[end + 8] = 7;
     });
     let mut server = Server::over(&data, &NO_CHECKPOINTS).await;
-    eventually("it says so", async || server.said().contains("it was cut off")).await;
+    server.says("it was cut off").await;
     assert_eq!(names(&server).await.len(), 6);
     server.save("audiences", &audience("u", "number 6")).await;
     server.kill();
@@ -177,7 +177,7 @@ async fn an_unreadable_file_closes_its_partition_and_is_never_touched() {
         let ready = server.get("/health/ready").await.expect(200);
         let reported = &ready["unreadable_files"][0]["file"];
         assert_eq!(reported, &json!(format!("audiences/{name}")), "{how}: {ready}");
-        assert!(server.said().contains(&name), "{how}: {}", server.said());
+        server.says(&name).await;
         assert_eq!(server.metric("unreadable_files").await, 1);
 
         assert_eq!(pages(&server, "platforms", "u").await.len(), 1, "{how}");

@@ -260,7 +260,7 @@ async fn keys_in_a_file_are_taken_over_without_a_restart_and_never_replaced_by_n
         (old.token(Some("old"), &claims(&json!({}))), new.token(Some("new"), &claims(&json!({}))));
     assert!(works(&server, &old_token).await);
     put(&path, "nonsense");
-    eventually("it is said", async || server.said().contains("the old ones serve")).await;
+    server.says("the old ones serve").await;
     assert!(works(&server, &old_token).await);
     put(&path, &set(&[("new", &new)]));
     eventually("the new key", async || works(&server, &new_token).await).await;
@@ -314,7 +314,7 @@ async fn keys_come_over_tls_from_whom_the_authority_vouches_for_and_from_nobody_
         let refused = server.with(&token).get("/api/audiences").await;
         refused.expect_error(503, "KEYS_UNAVAILABLE");
         let says = "keys could not be fetched";
-        eventually(says, async || server.said().contains(says)).await;
+        server.says(says).await;
     }
     assert_eq!(source.served(), served, "nothing was asked of it");
 }
@@ -365,7 +365,7 @@ async fn old_keys_serve_while_fetching_fails_and_bad_answers_change_nothing() {
     let header = json!({"alg": "HS256", "kid": "k"});
     let shared = signed(&header, &claims(&json!({})), &key, Algorithm::HS256);
     server.with(&shared).get("/api/audiences").await.expect_error(401, "TOKEN_REFUSED");
-    assert!(server.said().contains("keys could not be fetched"));
+    server.says("keys could not be fetched").await;
 }
 
 #[tokio::test]

@@ -261,7 +261,7 @@ async fn a_damaged_record_costs_its_day_is_told_and_counting_goes_on() {
     server.ready().await;
     traffic(&server, 0, 4, 0).await;
     server.stop().await;
-    assert!(server.said().contains("a day of history is damaged"), "{}", server.said());
+    server.says("a day of history is damaged").await;
     let errors = json_report(&data, &["errors", "--until", &ago(0)]);
     assert_eq!(answers(&errors, missing, "NOT_FOUND"), 7);
     assert!(errors["notes"].to_string().contains("set aside"), "{errors}");

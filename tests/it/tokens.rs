@@ -275,7 +275,7 @@ async fn a_damaged_file_stops_a_start_and_not_a_running_server_and_is_left_as_it
     let whole = std::fs::read(&file).expect("file");
     let damaged = &whole[..whole.len() / 2];
     std::fs::write(&file, damaged).expect("file");
-    eventually("it is said", async || server.said().contains("tokens cannot be read")).await;
+    server.says("tokens cannot be read").await;
     server.with(&admin).get("/api/admin/tokens").await.expect(200);
     let asked = json!({"user_id": "u", "scopes": ["admin"]});
     let refused = server.with(&admin).post("/api/admin/tokens", &asked).await;

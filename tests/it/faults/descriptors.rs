@@ -23,7 +23,7 @@ async fn more_connections_than_descriptors_cost_no_save() {
     let server = Server::launched(&data, &ARGS, |command| limited("-n 128", &command));
     let mut server = server.unwrap_or_else(|e| panic!("{e}"));
     server.ready().await;
-    assert!(server.said().contains("raise the limit on open files"), "{}", server.said());
+    server.says("raise the limit on open files").await;
     let mut saver = Saver::new("u", RECORD);
     let mut crowd = Vec::new();
     for round in 0..4 {
@@ -93,17 +93,14 @@ async fn without_any_descriptor_saves_are_refused_only_where_one_is_needed_and_r
             refused = saver.refused_within(&server, 60).await;
         }
         assert_eq!(refused.as_deref(), Some("STORAGE_FULL"));
-        assert!(server.said().contains("Too many open files"), "{}", server.said());
+        server.says("Too many open files").await;
         assert_eq!(server.metric("log_failed").await, 0);
         // What must be read from a file cannot be, for now, and says so.
         let list = server.get("/api/platforms?user_id=u").await;
         assert!([200, 503].contains(&list.status.as_u16()), "{list:?}");
         let mut stranger = server.connect().await;
         say(&mut stranger, b"GET /health/live HTTP/1.1\r\nHost: t\r\n\r\n").await;
-        eventually("it says that it cannot accept", async || {
-            server.said().contains("connections cannot be accepted")
-        })
-        .await;
+        server.says("connections cannot be accepted").await;
         prlimit(pid, Resource::Nofile, usual).expect("limit");
         assert!(hear(&mut stranger).await.starts_with("HTTP/1.1 200 "), "accepts resume");
         eventually("saves resume", async || saver.save(&server).await.is_none()).await;

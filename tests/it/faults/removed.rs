@@ -26,7 +26,7 @@ async fn without_its_log_folder_the_server_acknowledges_nothing_more() {
         assert_eq!(saver.save(&server).await.as_deref(), Some("LOG_FAILED"));
         assert_eq!(saver.save(&server).await.as_deref(), Some("LOG_FAILED"));
     }
-    assert!(server.said().contains("somebody removed the segment in use"), "{}", server.said());
+    server.says("somebody removed the segment in use").await;
     assert_eq!(server.metric("log_failed").await, 1);
     assert_eq!(server.get("/health/ready").await.status, 503);
     check_all(&mut savers, &server).await;

@@ -217,7 +217,12 @@ impl Server {
         format!("http://{}{path}", self.address)
     }
 
-    /// What it has written to standard error.
+    /// Waits until it has written `text` to standard error, whose lines arrive in their own time.
+    pub async fn says(&self, text: &str) {
+        eventually(text, async || self.said().contains(text)).await;
+    }
+
+    /// What it has written to standard error, as far as that has arrived.
     pub fn said(&self) -> String {
         self.said.lock().expect("said").clone()
     }
