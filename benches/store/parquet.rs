@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 use std::hint::black_box;
+use std::sync::Arc;
 
-use audience_store::domain::Table;
+use audience_store::domain::{Row, Table};
 use audience_store::parquet::{
     Base, Changes, Encoded, Fetched, FileView, Footer, Options, SCHEMA_VERSION, decode_group,
     encode,
@@ -14,6 +15,8 @@ use uuid::Uuid;
 use crate::rows;
 
 const SIZES: [usize; 3] = [1, 100, 5000];
+/// Rows that a checkpoint appends where 1,000 users save 15,000 records a second.
+const APPENDED: usize = 73;
 
 fn footer() -> Footer {
     Footer {
@@ -28,7 +31,10 @@ fn footer() -> Footer {
 
 /// Changes that are all new rows.
 fn fresh(count: usize) -> Changes {
-    let upserts = rows::rows(count);
+    all_new(rows::rows(count))
+}
+
+fn all_new(upserts: Vec<Arc<Row>>) -> Changes {
     let fresh = upserts.iter().map(|row| row.id.clone()).collect();
     Changes { upserts, deletes: HashSet::new(), fresh }
 }
@@ -56,6 +62,20 @@ pub fn encoding(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(1));
     group.bench_function("one row of 5000 changed", |bencher| {
         bencher.iter(|| file(black_box(&one), Some(&base)));
+    });
+    // A partition that is written to all the time: 16 checkpoints, one over the other.
+    let appends: Vec<Changes> =
+        fresh(APPENDED * 16).upserts.chunks(APPENDED).map(|rows| all_new(rows.to_vec())).collect();
+    group.throughput(Throughput::Elements(APPENDED as u64 * 16));
+    group.bench_function(format!("16 times {APPENDED} rows more"), |bencher| {
+        bencher.iter(|| {
+            let mut bytes = file(black_box(&Changes::default()), None).bytes;
+            for changes in &appends {
+                let view = FileView::open(&bytes).expect("view");
+                bytes = file(changes, Some(&Base { view: &view, source: &bytes })).bytes;
+            }
+            bytes
+        });
     });
     group.finish();
 }

@@ -31,6 +31,7 @@ mod list_text;
 mod merge;
 mod open_file;
 mod ours;
+mod packing;
 mod pages;
 mod plan;
 mod properties;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use ::parquet::basic::{Compression, ZstdLevel};
-use ::parquet::errors::Result as CrateResult;
 use ::parquet::file::metadata::SortingColumn;
 use ::parquet::file::properties::{
     BloomFilterPosition, EnabledStatistics, WriterProperties, WriterPropertiesPtr,
@@ -32,20 +31,28 @@ const COMPRESSED_BYTES_OF_SMALL: usize = 128;
 /// By how much a dictionary makes its column smaller, about.
 const DICTIONARY_GAIN: usize = 16;
 
+/// How a row group is written.
+pub(super) struct Properties {
+    /// For the Parquet crate.
+    pub(super) written: WriterPropertiesPtr,
+    /// Which columns it leaves uncompressed for [`super::packing`] to compress.
+    pub(super) packed: Vec<bool>,
+}
+
 /// Properties of a row group of so many rows, whose columns have so many bytes, about; without
 /// these, of a file.
 pub(super) fn properties(
     table: Table,
     schema: &SchemaDescriptor,
     group: Option<(usize, &[usize])>,
-    zstd_level: i32,
-) -> CrateResult<WriterPropertiesPtr> {
+    zstd_level: ZstdLevel,
+) -> Properties {
     let size = group.map_or(Size::Large, |(rows, bytes)| Size::of(rows, bytes));
     let (rows, bytes) = group.unwrap_or_default();
     let compressed = if size == Size::Small { COMPRESSED_BYTES_OF_SMALL } else { COMPRESSED_BYTES };
     let mut builder = WriterProperties::builder()
         .set_created_by(format!("{CREATED_BY} {}", env!("CARGO_PKG_VERSION")))
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(zstd_level)?))
+        .set_compression(Compression::ZSTD(zstd_level))
         .set_dictionary_enabled(false)
         .set_data_page_size_limit(BYTES_PER_PAGE)
         .set_data_page_row_count_limit(ROWS_PER_PAGE)
@@ -59,12 +66,16 @@ pub(super) fn properties(
         // At the end, so that a group's columns are one range and all filters another.
         .set_bloom_filter_position(BloomFilterPosition::End)
         .set_sorting_columns(sorting(table));
+    let mut packed = Vec::with_capacity(schema.num_columns());
     for (index, (column, leaf)) in table.spec().columns.iter().zip(schema.columns()).enumerate() {
         let path = leaf.path().clone();
         let repeats = repeats(table, column.name, column.kind);
         let dictionary = repeats && size != Size::Small;
         let gain = if dictionary { DICTIONARY_GAIN } else { 1 };
-        if bytes.get(index).is_some_and(|bytes| bytes / gain < compressed) {
+        let is_small = bytes.get(index).is_some_and(|bytes| bytes / gain < compressed);
+        // A dictionary comes last and is written first: that the crate has to do by itself.
+        packed.push(!is_small && !dictionary);
+        if is_small || !dictionary {
             let none = Compression::UNCOMPRESSED;
             builder = builder.set_column_compression(path.clone(), none);
         }
@@ -88,7 +99,7 @@ pub(super) fn properties(
             _ => {}
         }
     }
-    Ok(Arc::new(builder.build()))
+    Properties { written: Arc::new(builder.build()), packed }
 }
 
 /// What a row group's size lets it do without. In a file of a user's month with a handful of rows,

@@ -8,13 +8,15 @@ use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 
 use ::parquet::arrow::arrow_writer::{ArrowRowGroupWriterFactory, compute_leaves};
+use ::parquet::basic::ZstdLevel;
 use ::parquet::errors::Result as CrateResult;
 use ::parquet::file::metadata::KeyValue;
 use ::parquet::file::writer::SerializedFileWriter;
 use ::parquet::schema::types::TypePtr;
 
 use super::copy::CopiedGroup;
-use super::properties::properties;
+use super::packing::Packing;
+use super::properties::{Properties, properties};
 use super::schema::{arrow_hint, arrow_schema, parquet_schema};
 use super::{Encoded, Footer, Options, ParquetError, checksums, columns};
 use crate::domain::{Row, Table, UserId};
@@ -49,7 +51,7 @@ pub(super) struct FileWriter<'a> {
     schema: SchemaRef,
     root: TypePtr,
     file: SerializedFileWriter<Sink>,
-    options: &'a Options,
+    zstd_level: ZstdLevel,
     done: Encoded,
 }
 
@@ -58,7 +60,8 @@ impl<'a> FileWriter<'a> {
         let schema = arrow_schema(table);
         let parquet = parquet_schema(&schema)?;
         let root = parquet.root_schema_ptr();
-        let props = properties(table, &parquet, None, options.zstd_level)?;
+        let zstd_level = ZstdLevel::try_new(options.zstd_level)?;
+        let props = properties(table, &parquet, None, zstd_level).written;
         let file = SerializedFileWriter::new(Sink::default(), Arc::clone(&root), props)?;
         let done = Encoded {
             bytes: Bytes::new(),
@@ -67,28 +70,31 @@ impl<'a> FileWriter<'a> {
             groups_encoded: 0,
             bytes_copied: 0,
         };
-        Ok(Self { table, user, schema, root, file, options, done })
+        Ok(Self { table, user, schema, root, file, zstd_level, done })
     }
 
     /// Encodes rows, which are in file order, as one group.
     pub(super) fn write(&mut self, rows: &[Arc<Row>]) -> CrateResult<()> {
         let arrays = columns::arrays(self.table, self.user, rows);
         let bytes: Vec<usize> = arrays.iter().map(bytes_of).collect();
-        let (schema, level) = (self.file.schema_descr(), self.options.zstd_level);
-        let props = properties(self.table, schema, Some((rows.len(), &bytes)), level)?;
+        let (schema, level) = (self.file.schema_descr(), self.zstd_level);
+        let Properties { written: props, packed } =
+            properties(self.table, schema, Some((rows.len(), &bytes)), level);
         // Column writers take their properties from a file writer; this one is for nothing else.
         let of_group = SerializedFileWriter::new(io::sink(), Arc::clone(&self.root), props)?;
-        let factory = ArrowRowGroupWriterFactory::new(&of_group, Arc::clone(&self.schema));
+        let packing = Arc::new(Packing::new(level, &packed));
+        let factory = ArrowRowGroupWriterFactory::new(&of_group, Arc::clone(&self.schema))
+            .with_page_store_factory(Arc::<Packing>::clone(&packing));
         let writers = factory.create_column_writers(self.file.flushed_row_groups().len())?;
         let mut group = self.file.next_row_group()?;
-        for ((mut writer, array), field) in
-            writers.into_iter().zip(arrays).zip(self.schema.fields())
-        {
+        for (column, (mut writer, array)) in writers.into_iter().zip(arrays).enumerate() {
+            let field = self.schema.field(column);
             for leaf in compute_leaves(field, &array)? {
                 writer.write(&leaf)?;
             }
             give_way();
             let mut chunk = writer.close()?;
+            packing.describe(column, &mut chunk)?;
             let said = &mut chunk.close_mut().metadata;
             if said.dictionary_page_offset().is_none() {
                 // Which pages have a dictionary, where none has.
