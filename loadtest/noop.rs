@@ -16,7 +16,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use actix_web::http::header::ContentType;
@@ -48,6 +48,10 @@ struct Args {
     /// File with the body that every listing gets; an empty listing without it.
     #[arg(long, value_name = "FILE")]
     static_body: Option<PathBuf>,
+    /// How many times that body is in memory, sent by turns: as many listings take more of the
+    /// processor's caches than one.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    bodies: u32,
     /// File that saves are appended to and synced in before they are answered.
     #[arg(long, value_name = "FILE")]
     append: Option<PathBuf>,
@@ -97,7 +101,8 @@ fn appender(path: &Path) -> io::Result<mpsc::Sender<Append>> {
 
 /// What the handlers of one worker share.
 struct Shared {
-    listing: web::Bytes,
+    listings: Vec<web::Bytes>,
+    listed: AtomicUsize,
     saves: AtomicU64,
     appends: Option<mpsc::Sender<Append>>,
 }
@@ -132,7 +137,9 @@ async fn save(body: web::Bytes, shared: web::Data<Shared>) -> HttpResponse {
 }
 
 async fn list(shared: web::Data<Shared>) -> HttpResponse {
-    HttpResponse::Ok().content_type(ContentType::json()).body(shared.listing.clone())
+    let number = shared.listed.fetch_add(1, Ordering::Relaxed);
+    let body = shared.listings.get(number % shared.listings.len()).cloned().unwrap_or_default();
+    HttpResponse::Ok().content_type(ContentType::json()).body(body)
 }
 
 async fn ready() -> HttpResponse {
@@ -153,7 +160,9 @@ fn listing(args: &Args) -> io::Result<web::Bytes> {
 #[actix_web::main]
 async fn main() -> io::Result<()> {
     let args = Args::parse();
-    let listing = listing(&args)?;
+    let body = listing(&args)?;
+    // Each in memory of its own.
+    let listings: Vec<_> = (0..args.bodies).map(|_| web::Bytes::copy_from_slice(&body)).collect();
     let appends = args.append.as_deref().map(appender).transpose()?;
     let workers = match args.workers {
         0 => std::thread::available_parallelism()?.get(),
@@ -161,8 +170,9 @@ async fn main() -> io::Result<()> {
     };
     HttpServer::new(move || {
         // Made per worker: a counter shared by all of them would be a cost the real server lacks.
-        let (listing, appends) = (listing.clone(), appends.clone());
-        let shared = Shared { listing, saves: AtomicU64::new(0), appends };
+        let (listings, appends) = (listings.clone(), appends.clone());
+        let (listed, saves) = (AtomicUsize::new(0), AtomicU64::new(0));
+        let shared = Shared { listings, listed, saves, appends };
         App::new()
             .app_data(web::Data::new(shared))
             .app_data(web::PayloadConfig::new(MAX_BODY_BYTES))

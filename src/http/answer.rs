@@ -1,7 +1,8 @@
 //! Success answers: JSON bodies and their headers.
 
+use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CACHE_CONTROL, ETAG, HeaderName, HeaderValue};
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue};
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse};
 
@@ -28,19 +29,22 @@ pub fn json(body: impl Into<Bytes>) -> HttpResponse {
 pub fn tagged(
     req: &HttpRequest,
     etag: &str,
-    body: impl FnOnce() -> Bytes,
+    body: impl FnOnce() -> BoxBody,
 ) -> Result<HttpResponse, ApiError> {
     let known = has_it(req, etag)?;
     let status = if known { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
-    let mut response = HttpResponse::build(status);
+    let mut response = HttpResponse::new(status);
+    let headers = response.headers_mut();
+    // A new answer has no headers: what is appended stands there once.
     if let Ok(tag) = HeaderValue::from_str(etag) {
-        response.insert_header((ETAG, tag));
+        headers.append(ETAG, tag);
     }
-    response.insert_header((CACHE_CONTROL, "private, no-cache"));
+    headers.append(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     if known {
-        return Ok(response.finish());
+        return Ok(response);
     }
-    Ok(response.content_type("application/json").body(body()))
+    headers.append(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response.set_body(body()))
 }
 
 /// A listing with its tag.
@@ -48,8 +52,7 @@ pub fn tagged(
 /// # Errors
 /// As [`tagged`].
 pub fn listing(req: &HttpRequest, listing: &Listing) -> Result<HttpResponse, ApiError> {
-    let answer = tagged(req, &listing.etag, || listing.body.clone())?;
-    Ok(answer.map_body(|_, body| sliced(body)))
+    tagged(req, &listing.etag, || sliced(listing.body.clone()))
 }
 
 /// What the answer to a write says it did.

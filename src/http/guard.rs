@@ -24,6 +24,7 @@ use super::routes::{Does, Endpoint};
 use super::state::AppState;
 use crate::audit::{Actor, Denied, Via};
 use crate::auth::{Principal, Refusal, Scopes, Worker};
+use crate::domain::Table;
 
 /// A caller whom the guard has let in.
 pub struct Caller(Arc<Principal>);
@@ -44,6 +45,32 @@ impl FromRequest for Caller {
         let admitted = req.extensions().get::<Admitted>().map(|a| Self(Arc::clone(&a.0)));
         // An endpoint that needs nothing has no caller: asking for one is a defect.
         ready(admitted.ok_or_else(|| ApiError::new("INTERNAL", "Internal error")))
+    }
+}
+
+/// What most endpoints of records need, looked for at once.
+pub struct Visit {
+    /// Who calls.
+    pub caller: Caller,
+    /// Which records.
+    pub table: Table,
+    /// What handlers are handed.
+    pub state: Data<AppState>,
+}
+
+impl FromRequest for Visit {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let visit = || {
+            let extensions = req.extensions();
+            let caller = Caller(Arc::clone(&extensions.get::<Admitted>()?.0));
+            let table = *extensions.get::<Table>()?;
+            Some(Self { caller, table, state: req.app_data::<Data<AppState>>()?.clone() })
+        };
+        // As above; so is asking for a table where an endpoint is of none.
+        ready(visit().ok_or_else(|| ApiError::new("INTERNAL", "Internal error")))
     }
 }
 

@@ -1,50 +1,67 @@
 //! Lists of records.
 
-use actix_web::web::{Bytes, Data, Path, ReqData};
+use actix_web::web::{Bytes, Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::answer::listing;
 use super::error::ApiError;
-use super::guard::Caller;
+use super::guard::{Caller, Visit};
 use super::params::Params;
 use super::records::{in_time, reader_of, record_id};
 use super::room::{Room, Share};
 use super::state::{AppState, Bounds};
 use crate::auth::{Scope, Scopes};
 use crate::domain::{ListIdentity, Table, UserId};
-use crate::store::{Front, ListRequest, Store, StoreError};
+use crate::store::{Asked, Front, ListRequest, Store, StoreError};
 
 /// `GET /api/{table}`
 ///
 /// # Errors
 /// What is wrong with the request, or keeps the store from reading.
-pub async fn list(
-    caller: Caller,
-    req: HttpRequest,
-    state: Data<AppState>,
-    front: Data<Front>,
-    table: ReqData<Table>,
-) -> Result<HttpResponse, ApiError> {
-    let table = table.into_inner();
+pub async fn list(visit: Visit, req: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let Visit { caller, state, table } = visit;
     let store = state.store()?;
     let (params, user) = reader_of(&caller, Scope::read(table), &req, None)?;
-    let what = asked(&req);
-    in_time(&state, async {
-        // Everything else of the request is looked at only where the answer is not at hand.
-        let make = async {
-            let (request, identity) = params.list(&user, table)?;
-            let fields = params.fields()?;
-            page(store, &state.bounds, &user, table, (request, identity), fields).await
-        };
-        let found = store.cached(&front, &user, what, &[table], make).await?;
-        listing(&req, &found)
+    let asked = Asked { what: shape(&req), user };
+    let user = asked.user.clone();
+    // Everything else of the request is looked at only where the answer is not at hand.
+    remembered(&req, &state, asked, &[table], || async {
+        let (request, identity) = params.list(&user, table)?;
+        let fields = params.fields()?;
+        page(store, &state.bounds, &user, table, (request, identity), fields).await
     })
     .await
 }
 
+/// The answer to a listing, made by `make` where it is not remembered.
+///
+/// # Errors
+/// Those of `make`; 503 where it takes too long.
+pub async fn remembered<F: Future<Output = Result<Bytes, ApiError>>>(
+    req: &HttpRequest,
+    state: &AppState,
+    asked: Asked,
+    tables: &[Table],
+    make: impl FnOnce() -> F,
+) -> Result<HttpResponse, ApiError> {
+    let defect = || ApiError::new("INTERNAL", "Internal error");
+    let front = req.app_data::<Data<Front>>().ok_or_else(defect)?;
+    let store = state.store()?;
+    if let Some(found) = store.at_hand(front, &asked) {
+        return listing(req, &found);
+    }
+    in_time(state, async { listing(req, &*store.cached(front, asked, tables, make()).await?) })
+        .await
+}
+
 /// What shapes the answer: the path and the query, as they came.
-fn asked(req: &HttpRequest) -> String {
-    format!("{}?{}", req.path(), req.query_string())
+fn shape(req: &HttpRequest) -> String {
+    let (path, query) = (req.path(), req.query_string());
+    let mut shape = String::with_capacity(path.len() + 1 + query.len());
+    for part in [path, "?", query] {
+        shape.push_str(part);
+    }
+    shape
 }
 
 /// `GET /api/audiences/{id}/distributions`
@@ -57,7 +74,6 @@ pub async fn of_audience(
     req: HttpRequest,
     path: Path<String>,
     state: Data<AppState>,
-    front: Data<Front>,
 ) -> Result<HttpResponse, ApiError> {
     let store = state.store()?;
     let scopes = Scopes::of(&[Scope::AudiencesRead, Scope::DistributionsRead]);
@@ -67,23 +83,18 @@ pub async fn of_audience(
     let fixed = [("audience_id", audience.as_str())];
     let (request, identity) = params.list_where(&user, table, &fixed)?;
     let fields = params.fields()?;
-    let what = asked(&req);
-    in_time(&state, async {
-        let make = async {
-            // Any distribution of it, whatever the request filters by.
-            let (any, _) = Params::none().list_where(&user, table, &fixed)?;
-            let columns = Some(any.filter.columns(table));
-            let any = ListRequest { limit: 1, columns, archived: true, ..any };
-            if store.list(&user, table, any).await?.rows.is_empty() {
-                // History outlives its audience; an audience without history is an empty list.
-                let audience = store.get(&user, Table::Audiences, &audience).await;
-                audience.map_err(|e| ApiError::of(e, Table::Audiences.spec().title))?;
-            }
-            page(store, &state.bounds, &user, table, (request, identity), fields).await
-        };
-        let tables = [table, Table::Audiences];
-        let found = store.cached(&front, &user, what, &tables, make).await?;
-        listing(&req, &found)
+    let asked = Asked { what: shape(&req), user: user.clone() };
+    remembered(&req, &state, asked, &[table, Table::Audiences], || async {
+        // Any distribution of it, whatever the request filters by.
+        let (any, _) = Params::none().list_where(&user, table, &fixed)?;
+        let columns = Some(any.filter.columns(table));
+        let any = ListRequest { limit: 1, columns, archived: true, ..any };
+        if store.list(&user, table, any).await?.rows.is_empty() {
+            // History outlives its audience; an audience without history is an empty list.
+            let audience = store.get(&user, Table::Audiences, &audience).await;
+            audience.map_err(|e| ApiError::of(e, Table::Audiences.spec().title))?;
+        }
+        page(store, &state.bounds, &user, table, (request, identity), fields).await
     })
     .await
 }

@@ -25,10 +25,15 @@ impl<'q> Params<'q> {
     /// # Errors
     /// 400 where an escape is not UTF-8.
     pub fn parse(query: &'q str) -> Result<Self, ApiError> {
-        let mut params = Vec::new();
-        for pair in query.split('&').filter(|p| !p.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            params.push((decode(name)?, decode(value)?));
+        let mut params = Vec::with_capacity(4);
+        let mut rest = query;
+        while !rest.is_empty() {
+            let (pair, more) = cut(rest, b'&');
+            let (name, value) = cut(pair, b'=');
+            if !pair.is_empty() {
+                params.push((decode(name)?, decode(value)?));
+            }
+            rest = more;
         }
         Ok(Self(params))
     }
@@ -176,8 +181,15 @@ pub fn segment(raw: &str) -> Option<String> {
     percent_decode_str(raw).decode_utf8().ok().map(Cow::into_owned)
 }
 
+/// What stands before and after the first `at`, which is ASCII; nothing after where there is none.
+fn cut(text: &str, at: u8) -> (&str, &str) {
+    let place = text.bytes().position(|byte| byte == at);
+    let parts = place.and_then(|place| Some((text.get(..place)?, text.get(place + 1..)?)));
+    parts.unwrap_or((text, ""))
+}
+
 fn decode(text: &str) -> Result<Cow<'_, str>, ApiError> {
-    if !text.contains(['%', '+']) {
+    if !text.bytes().any(|byte| byte == b'%' || byte == b'+') {
         return Ok(Cow::Borrowed(text));
     }
     let spaced = text.replace('+', " ");

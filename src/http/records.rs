@@ -1,12 +1,13 @@
 //! Records of any table: create, read, update, status, delete.
 
-use actix_web::web::{Data, Path, Payload, ReqData};
+use actix_web::body::BoxBody;
+use actix_web::web::{Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::answer::{Did, send, tagged, written};
 use super::conditional::{if_match, version_tag};
 use super::error::ApiError;
-use super::guard::Caller;
+use super::guard::{Caller, Visit};
 use super::params::Params;
 use super::state::AppState;
 use super::{body, edge, idempotent};
@@ -20,13 +21,11 @@ use crate::store::Store;
 /// # Errors
 /// What is wrong with the request, or keeps the store from writing.
 pub async fn create(
-    caller: Caller,
+    visit: Visit,
     req: HttpRequest,
     mut payload: Payload,
-    state: Data<AppState>,
-    table: ReqData<Table>,
 ) -> Result<HttpResponse, ApiError> {
-    let table = table.into_inner();
+    let Visit { caller, state, table } = visit;
     let bytes = body::read(&req, &mut payload, &state).await?;
     let _place = edge::place_for_change(&state)?;
     let store = state.store()?;
@@ -46,14 +45,12 @@ pub async fn create(
 /// # Errors
 /// What is wrong with the request, or keeps the store from writing.
 pub async fn update(
-    caller: Caller,
+    visit: Visit,
     req: HttpRequest,
     path: Path<String>,
     payload: Payload,
-    state: Data<AppState>,
-    table: ReqData<Table>,
 ) -> Result<HttpResponse, ApiError> {
-    modify(caller, req, path.into_inner(), payload, state, table.into_inner(), Did::Update).await
+    modify(visit, req, path.into_inner(), payload, Did::Update).await
 }
 
 /// `PUT /api/{table}/{id}/status`
@@ -61,25 +58,22 @@ pub async fn update(
 /// # Errors
 /// What is wrong with the request, or keeps the store from writing.
 pub async fn status(
-    caller: Caller,
+    visit: Visit,
     req: HttpRequest,
     path: Path<String>,
     payload: Payload,
-    state: Data<AppState>,
-    table: ReqData<Table>,
 ) -> Result<HttpResponse, ApiError> {
-    modify(caller, req, path.into_inner(), payload, state, table.into_inner(), Did::Status).await
+    modify(visit, req, path.into_inner(), payload, Did::Status).await
 }
 
 async fn modify(
-    caller: Caller,
+    visit: Visit,
     req: HttpRequest,
     path: String,
     mut payload: Payload,
-    state: Data<AppState>,
-    table: Table,
     did: Did,
 ) -> Result<HttpResponse, ApiError> {
+    let Visit { caller, state, table } = visit;
     let bytes = body::read(&req, &mut payload, &state).await?;
     let _place = edge::place_for_change(&state)?;
     let store = state.store()?;
@@ -102,14 +96,12 @@ async fn modify(
 /// # Errors
 /// What is wrong with the request, or keeps the store from writing.
 pub async fn delete(
-    caller: Caller,
+    visit: Visit,
     req: HttpRequest,
     path: Path<String>,
     mut payload: Payload,
-    state: Data<AppState>,
-    table: ReqData<Table>,
 ) -> Result<HttpResponse, ApiError> {
-    let table = table.into_inner();
+    let Visit { caller, state, table } = visit;
     let bytes = body::read(&req, &mut payload, &state).await?;
     let _place = edge::place_for_change(&state)?;
     let store = state.store()?;
@@ -131,13 +123,11 @@ pub async fn delete(
 /// # Errors
 /// What is wrong with the request, or keeps the store from reading.
 pub async fn read(
-    caller: Caller,
+    visit: Visit,
     req: HttpRequest,
     path: Path<String>,
-    state: Data<AppState>,
-    table: ReqData<Table>,
 ) -> Result<HttpResponse, ApiError> {
-    let table = table.into_inner();
+    let Visit { caller, state, table } = visit;
     let store = state.store()?;
     let (params, user) = reader_of(&caller, Scope::read(table), &req, None)?;
     let id = record_id(table, &path)?;
@@ -158,7 +148,7 @@ pub async fn read(
                 &mut body,
             );
             body.push('}');
-            body.into()
+            BoxBody::new(body)
         })
     })
     .await

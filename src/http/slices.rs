@@ -33,10 +33,6 @@ impl MessageBody for Slices {
 }
 
 /// The body, in slices where it is large.
-pub fn sliced(body: BoxBody) -> BoxBody {
-    match body.try_into_bytes() {
-        Ok(bytes) if bytes.len() > SLICE => BoxBody::new(Slices(bytes)),
-        Ok(bytes) => BoxBody::new(bytes),
-        Err(body) => body,
-    }
+pub fn sliced(body: Bytes) -> BoxBody {
+    if body.len() > SLICE { BoxBody::new(Slices(body)) } else { BoxBody::new(body) }
 }

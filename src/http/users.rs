@@ -6,17 +6,18 @@ use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 
-use super::answer::{json as answer, listing};
+use super::answer::json as answer;
 use super::error::ApiError;
 use super::guard::Caller;
+use super::lists::remembered;
 use super::params::path_segment;
-use super::records::{in_time, reader_of};
+use super::records::reader_of;
 use super::state::AppState;
 use super::{audited, edge, tokens};
 use crate::audit::Event;
 use crate::auth::{Scope, Scopes};
 use crate::domain::Table;
-use crate::store::{Front, Summary};
+use crate::store::{Asked, Summary};
 
 /// `GET /api/users/{user_id}/summary`
 ///
@@ -26,16 +27,13 @@ pub async fn summary(
     caller: Caller,
     req: HttpRequest,
     state: Data<AppState>,
-    front: Data<Front>,
 ) -> Result<HttpResponse, ApiError> {
     let store = state.store()?;
     let scopes = Table::PUBLIC.into_iter().map(Scope::read).fold(Scopes::NONE, Scopes::and);
     let (_, user) = reader_of(&caller, scopes, &req, Some(&path_user(&req)?))?;
-    in_time(&state, async {
-        let make =
-            async { Ok::<_, ApiError>(shown(&store.summary(&user).await?).to_string().into()) };
-        let found = store.cached(&front, &user, "summary".to_owned(), &Table::PUBLIC, make).await?;
-        listing(&req, &found)
+    let asked = Asked { what: "summary".to_owned(), user: user.clone() };
+    remembered(&req, &state, asked, &Table::PUBLIC, || async {
+        Ok(shown(&store.summary(&user).await?).to_string().into())
     })
     .await
 }

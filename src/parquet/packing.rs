@@ -169,13 +169,17 @@ fn with_size(header: &[u8], size: usize) -> CrateResult<Bytes> {
     let rest = end_of_varint(header, at).and_then(|end| header.get(end..)).ok_or_else(strange)?;
     let mut said = Vec::with_capacity(header.len() + 1);
     said.extend_from_slice(header.get(..at).ok_or_else(strange)?);
-    // Zigzag: what is not negative is doubled.
+    // Zigzag: what is not negative is doubled. Seven bits a byte, the lowest first.
     let mut left = u64::from(u32::try_from(size).map_err(too_large)?) * 2;
-    while left >= 0x80 {
-        said.push((left & 0x7f) as u8 | 0x80);
+    loop {
+        let [low, ..] = left.to_le_bytes();
         left >>= 7;
+        if left == 0 {
+            said.push(low & 0x7f);
+            break;
+        }
+        said.push(low | 0x80);
     }
-    said.push(left as u8);
     said.extend_from_slice(rest);
     Ok(said.into())
 }
@@ -206,14 +210,14 @@ mod tests {
 
     /// A file of one row group, compressed here or by the crate.
     fn written(rows: i64, level: i32, here: bool) -> Vec<u8> {
-        let nothing = || StringArray::from_iter((0..rows).map(|_| None::<String>));
+        let nothing: StringArray = (0..rows).map(|_| None::<String>).collect();
         let texts = |text: fn(i64) -> String| StringArray::from_iter_values((0..rows).map(text));
         let columns: Vec<ArrayRef> = vec![
-            Arc::new(texts(|n| format!("{n} and so on ").repeat(n as usize % 97))),
-            Arc::new(Int64Array::from_iter(
-                (0..rows).map(|n| (n % 3 > 0).then_some(n * 1_234_567)),
-            )),
-            Arc::new(nothing()),
+            Arc::new(texts(|n| format!("{n} and so on ").repeat((0..n % 97).count()))),
+            Arc::new(
+                (0..rows).map(|n| (n % 3 > 0).then_some(n * 1_234_567)).collect::<Int64Array>(),
+            ),
+            Arc::new(nothing),
             Arc::new(texts(|n| {
                 format!("{:x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15_u64.cast_signed()))
             })),

@@ -10,12 +10,26 @@ use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
 use super::front::{Found, Front, Made};
-use super::{Listing, Store};
-use crate::actors::listing_cache::{CacheKey, Forget, Keep, Lookup, Used};
+use super::{Asked, Listing, Store};
+use crate::actors::listing_cache::{Forget, Keep, Lookup, Used};
 use crate::domain::{Table, UserId};
 
 impl Store {
-    /// The answer `what` of a user, from the worker's own `front` or the cache where no record
+    /// The answer to what is `asked`, where the worker's own `front` knows the way to it and no
+    /// record that it was made from has changed since.
+    #[must_use]
+    pub fn at_hand(&self, front: &Front, asked: &Asked) -> Option<Arc<Listing>> {
+        let Found { listing, tell } = front.find(asked, self.shared.env.clock.monotonic())?;
+        self.cache_counts.hits.fetch_add(1, Ordering::Relaxed);
+        if tell {
+            // A busy cache hears of it another time.
+            self.shared.metrics.messages.cache.increment();
+            let _ = self.cache.try_send(Used(asked.clone()));
+        }
+        Some(listing)
+    }
+
+    /// The answer to what is `asked` and not [`Store::at_hand`], from the cache where no record
     /// of `tables` changed since it was made, and otherwise from `make`. An answer that was sent
     /// to a writer is always seen.
     ///
@@ -24,24 +38,13 @@ impl Store {
     pub async fn cached<E>(
         &self,
         front: &Front,
-        user: &UserId,
-        what: String,
+        asked: Asked,
         tables: &[Table],
         make: impl Future<Output = Result<Bytes, E>>,
     ) -> Result<Arc<Listing>, E> {
-        let key = CacheKey { user: user.clone(), what };
         let now = self.shared.env.clock.monotonic();
-        if let Some(Found { listing, tell }) = front.find(&key, now) {
-            self.cache_counts.hits.fetch_add(1, Ordering::Relaxed);
-            if tell {
-                // A busy cache hears of it another time.
-                self.shared.metrics.messages.cache.increment();
-                let _ = self.cache.try_send(Used(key));
-            }
-            return Ok(listing);
-        }
         // Before anything is read: a change that comes meanwhile makes the answer worthless.
-        let entries = tables.iter().map(|table| self.shared.registry.table(user, *table));
+        let entries = tables.iter().map(|table| self.shared.registry.table(&asked.user, *table));
         let read_at: Made = entries.map(|entry| (Arc::clone(&entry), entry.generation())).collect();
         let mut generations = [0; 3];
         for (slot, (_, generation)) in generations.iter_mut().zip(&read_at) {
@@ -50,18 +53,18 @@ impl Store {
         let (reply, answer) = oneshot::channel();
         // Without an answer from a busy cache the listing is made afresh.
         self.shared.metrics.messages.cache.increment();
-        let _ = self.cache.try_send(Lookup { key: key.clone(), generations, reply });
+        let _ = self.cache.try_send(Lookup { key: asked.clone(), generations, reply });
         if let Ok(Some(listing)) = answer.await {
-            front.remember(key, &listing, read_at, now);
+            front.remember(asked, &listing, read_at, now);
             return Ok(listing);
         }
         let body = make.await?;
         let listing = Arc::new(Listing { etag: etag(&body), body });
         // As above.
         self.shared.metrics.messages.cache.increment();
-        let keep = Keep { key: key.clone(), generations, listing: Arc::clone(&listing) };
+        let keep = Keep { key: asked.clone(), generations, listing: Arc::clone(&listing) };
         if self.cache.try_send(keep).is_ok() {
-            front.remember(key, &listing, read_at, now);
+            front.remember(asked, &listing, read_at, now);
         }
         Ok(listing)
     }
