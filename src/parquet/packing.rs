@@ -25,6 +25,10 @@ thread_local! {
     static COMPRESSOR: RefCell<Option<Kept>> = const { RefCell::new(None) };
 }
 
+/// Bytes of room that a thread keeps: more than pages usually need. One with large values may take
+/// as much as they do.
+const MOST_ROOM: usize = 512 * 1024;
+
 /// What a thread keeps.
 struct Kept {
     level: i32,
@@ -143,7 +147,12 @@ fn compress(level: i32, page: &[u8]) -> CrateResult<Bytes> {
         kept.room.clear();
         kept.room.reserve(zstd::zstd_safe::compress_bound(page.len()));
         kept.compressor.compress_to_buffer(page, &mut kept.room)?;
-        Ok(Bytes::copy_from_slice(&kept.room))
+        if kept.room.capacity() <= MOST_ROOM {
+            return Ok(Bytes::copy_from_slice(&kept.room));
+        }
+        let mut large = std::mem::take(&mut kept.room);
+        large.shrink_to_fit();
+        Ok(large.into())
     })
 }
 
@@ -270,6 +279,18 @@ mod tests {
                 let (ours, theirs) = (written(rows, level, true), written(rows, level, false));
                 assert!(ours == theirs, "{rows} rows at level {level}");
             }
+        }
+    }
+
+    #[test]
+    fn room_for_a_large_page_is_not_kept() {
+        for bytes in [10, MOST_ROOM, MOST_ROOM * 2, 1000] {
+            let page = vec![7; bytes];
+            let packed = compress(1, &page).expect("packed");
+            assert_eq!(zstd::bulk::decompress(&packed, bytes).expect("page"), page);
+            let kept =
+                COMPRESSOR.with_borrow(|kept| kept.as_ref().map(|kept| kept.room.capacity()));
+            assert!(kept.is_some_and(|kept| kept <= MOST_ROOM), "{bytes}: {kept:?}");
         }
     }
 
