@@ -12,6 +12,7 @@ pub mod layout;
 mod local;
 mod measured;
 pub mod walk;
+mod whole;
 
 use std::ops::Range;
 
@@ -24,6 +25,7 @@ pub use error::StorageError;
 pub use layout::StorePath;
 pub use local::LocalStorage;
 pub use measured::Measured;
+pub use whole::read_whole;
 
 /// Identifies one content of one path; changes with each put.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -9,7 +9,7 @@ use crate::actors::partition::REMEMBERED;
 use crate::domain::{Micros, PartitionKey, Table};
 use crate::env::Env;
 use crate::parquet::{Fetched, FileView, ParquetError, decode_group};
-use crate::storage::{Storage, StorageError, layout};
+use crate::storage::{Storage, StorageError, layout, read_whole};
 
 /// How many answers that still count have a fingerprint under each key, over all users. A file
 /// that cannot be read counts for nothing: its repeats are refused anyhow.
@@ -25,12 +25,8 @@ pub async fn read_all(
     for segment in storage.folders(&layout::table_folder(Table::Idempotency)).await? {
         let Some(user) = layout::parse_user(&segment) else { continue };
         let path = layout::partition_file(&PartitionKey::whole(&user, Table::Idempotency));
-        let Some(meta) = storage.head(&path).await? else { continue };
         // Whole and at once: a checkpoint may replace it at any time.
-        let bytes = match storage.read(&path, 0..meta.len).await {
-            Err(StorageError::Truncated | StorageError::NotFound) => continue,
-            other => other?,
-        };
+        let Some((bytes, _)) = read_whole(storage, &path).await? else { continue };
         if let Ok(Ok(found)) = env.blocking(move || count(&bytes, since)).await {
             for (key, answers) in found {
                 *all.entry(key).or_default() += answers;

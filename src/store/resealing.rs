@@ -18,7 +18,7 @@ use crate::domain::{
     Filter, Kind, Micros, PartitionKey, Position, RecordId, Row, Sealed, Secret, Table, UserId,
 };
 use crate::parquet::legacy;
-use crate::storage::{PutIf, StorageError, layout};
+use crate::storage::{PutIf, StorageError, layout, read_whole};
 
 /// Records looked at at once.
 const PAGE: usize = 256;
@@ -176,7 +176,9 @@ impl Store {
         let mut files = Vec::new();
         for object in storage.list(&folder).await.map_err(failed)? {
             let Some(path) = folder.listed(&object.name) else { continue };
-            let bytes = storage.read(&path, 0..object.len).await.map_err(failed)?;
+            // Whoever takes credentials out of the copies meanwhile replaces them.
+            let copy = read_whole(storage.as_ref(), &path).await.map_err(failed)?;
+            let Some((bytes, _)) = copy else { continue };
             let table = key.table();
             let decoded = self
                 .shared
@@ -201,7 +203,8 @@ impl Store {
         let folder = layout::legacy_folder(key);
         for object in storage.list(&folder).await.map_err(failed)? {
             let Some(path) = folder.listed(&object.name) else { continue };
-            let bytes = storage.read(&path, 0..object.len).await.map_err(failed)?;
+            let copy = read_whole(storage.as_ref(), &path).await.map_err(failed)?;
+            let Some((bytes, version)) = copy else { continue };
             let before = bytes.clone();
             let redacted = self.shared.env.blocking(move || legacy::redacted(bytes)).await;
             let Ok(Ok(redacted)) = redacted else {
@@ -211,8 +214,8 @@ impl Store {
             if redacted == before {
                 continue;
             }
-            match storage.put(&path, redacted, PutIf::Version(object.version)).await {
-                // A take-over replaced it meanwhile, without credentials.
+            match storage.put(&path, redacted, PutIf::Version(version)).await {
+                // A take-over, or another call of this, replaced it meanwhile, without credentials.
                 Ok(_) | Err(StorageError::Conflict) => {}
                 Err(error) => return Err(failed(error)),
             }

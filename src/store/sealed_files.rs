@@ -9,7 +9,7 @@ use crate::crypto::{is_in_legacy, key_of};
 use crate::domain::{Kind, PartitionKey, Table, UserId};
 use crate::env::Env;
 use crate::parquet::{Fetched, FileView, ParquetError, decode_group};
-use crate::storage::{Storage, StorageError, layout};
+use crate::storage::{Storage, StorageError, layout, read_whole};
 
 /// Records with credentials in files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,12 +66,8 @@ pub async fn read_user(
     all: &mut SealedFiles,
 ) -> Result<(), StorageError> {
     let path = layout::partition_file(&PartitionKey::whole(user, Table::Platforms));
-    let Some(meta) = storage.head(&path).await? else { return Ok(()) };
     // Whole and at once: a checkpoint may replace it at any time.
-    let bytes = match storage.read(&path, 0..meta.len).await {
-        Err(StorageError::Truncated | StorageError::NotFound) => Bytes::new(),
-        other => other?,
-    };
+    let Some((bytes, _)) = read_whole(storage, &path).await? else { return Ok(()) };
     let counted = env.blocking(move || count(&bytes)).await;
     match counted {
         Ok(Ok(counted)) => {
