@@ -194,6 +194,12 @@ impl ApiError {
         error
     }
 
+    /// A defect of the server, of which a client is told no more.
+    #[must_use]
+    pub fn internal() -> Self {
+        Self::new("INTERNAL", "Internal error")
+    }
+
     /// The record does not exist: the same bytes for one that never did and one of another user.
     #[must_use]
     pub fn not_found(title: &str) -> Self {
@@ -429,7 +435,7 @@ impl From<StoreError> for ApiError {
             StoreError::TooSlow => {
                 Self::new("TIMEOUT", "The request took too long").retry_after(SOON)
             }
-            StoreError::Internal => Self::new("INTERNAL", "Internal error"),
+            StoreError::Internal => Self::internal(),
         }
     }
 }

@@ -11,7 +11,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use actix_web::body::{EitherBody, MessageBody};
-use actix_web::dev::{Payload, Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
+use actix_web::dev::{
+    Extensions, Payload, Service, ServiceRequest, ServiceResponse, Transform, forward_ready,
+};
 use actix_web::http::header::{AUTHORIZATION, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::Data;
@@ -37,14 +39,20 @@ impl Deref for Caller {
     }
 }
 
+impl Caller {
+    /// Of a request with these extensions.
+    fn of(extensions: &Extensions) -> Option<Self> {
+        extensions.get::<Admitted>().map(|admitted| Self(Arc::clone(&admitted.0)))
+    }
+}
+
 impl FromRequest for Caller {
     type Error = ApiError;
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let admitted = req.extensions().get::<Admitted>().map(|a| Self(Arc::clone(&a.0)));
         // An endpoint that needs nothing has no caller: asking for one is a defect.
-        ready(admitted.ok_or_else(|| ApiError::new("INTERNAL", "Internal error")))
+        ready(Self::of(&req.extensions()).ok_or_else(ApiError::internal))
     }
 }
 
@@ -65,12 +73,12 @@ impl FromRequest for Visit {
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
         let visit = || {
             let extensions = req.extensions();
-            let caller = Caller(Arc::clone(&extensions.get::<Admitted>()?.0));
+            let caller = Caller::of(&extensions)?;
             let table = *extensions.get::<Table>()?;
             Some(Self { caller, table, state: req.app_data::<Data<AppState>>()?.clone() })
         };
         // As above; so is asking for a table where an endpoint is of none.
-        ready(visit().ok_or_else(|| ApiError::new("INTERNAL", "Internal error")))
+        ready(visit().ok_or_else(ApiError::internal))
     }
 }
 
@@ -190,9 +198,8 @@ async fn admit(
     needs: Scopes,
     who: &mut Who,
 ) -> Result<Arc<Principal>, ApiError> {
-    let defect = || ApiError::new("INTERNAL", "Internal error");
-    let worker = req.app_data::<Worker>().ok_or_else(defect)?;
-    let state = req.app_data::<Data<AppState>>().ok_or_else(defect)?;
+    let worker = req.app_data::<Worker>().ok_or_else(ApiError::internal)?;
+    let state = req.app_data::<Data<AppState>>().ok_or_else(ApiError::internal)?;
     let check = || checked_by(worker, req.request());
     let mut checked = check();
     if let Err(Refusal::UnknownKey | Refusal::NoKeys) = checked {

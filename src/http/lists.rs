@@ -12,7 +12,7 @@ use super::room::{Room, Share};
 use super::state::{AppState, Bounds};
 use crate::auth::{Scope, Scopes};
 use crate::domain::{ListIdentity, Table, UserId};
-use crate::store::{Asked, Front, ListRequest, Store, StoreError};
+use crate::store::{CacheKey, Front, ListRequest, Store, StoreError};
 
 /// `GET /api/{table}`
 ///
@@ -22,7 +22,7 @@ pub async fn list(visit: Visit, req: HttpRequest) -> Result<HttpResponse, ApiErr
     let Visit { caller, state, table } = visit;
     let store = state.store()?;
     let (params, user) = reader_of(&caller, Scope::read(table), &req, None)?;
-    let asked = Asked { what: shape(&req), user };
+    let asked = CacheKey { what: shape(&req), user };
     let user = asked.user.clone();
     // Everything else of the request is looked at only where the answer is not at hand.
     remembered(&req, &state, asked, &[table], || async {
@@ -40,12 +40,11 @@ pub async fn list(visit: Visit, req: HttpRequest) -> Result<HttpResponse, ApiErr
 pub async fn remembered<F: Future<Output = Result<Bytes, ApiError>>>(
     req: &HttpRequest,
     state: &AppState,
-    asked: Asked,
+    asked: CacheKey,
     tables: &[Table],
     make: impl FnOnce() -> F,
 ) -> Result<HttpResponse, ApiError> {
-    let defect = || ApiError::new("INTERNAL", "Internal error");
-    let front = req.app_data::<Data<Front>>().ok_or_else(defect)?;
+    let front = req.app_data::<Data<Front>>().ok_or_else(ApiError::internal)?;
     let store = state.store()?;
     if let Some(found) = store.at_hand(front, &asked) {
         return listing(req, &found);
@@ -83,7 +82,7 @@ pub async fn of_audience(
     let fixed = [("audience_id", audience.as_str())];
     let (request, identity) = params.list_where(&user, table, &fixed)?;
     let fields = params.fields()?;
-    let asked = Asked { what: shape(&req), user: user.clone() };
+    let asked = CacheKey { what: shape(&req), user: user.clone() };
     remembered(&req, &state, asked, &[table, Table::Audiences], || async {
         // Any distribution of it, whatever the request filters by.
         let (any, _) = Params::none().list_where(&user, table, &fixed)?;

@@ -22,7 +22,7 @@ pub async fn metrics(caller: Caller, state: Data<AppState>) -> Result<HttpRespon
     out.foreign(process());
     let text = out.text().map_err(|e| {
         tracing::error!(error = %e, "metrics could not be written");
-        ApiError::new("INTERNAL", "Internal error")
+        ApiError::internal()
     })?;
     Ok(HttpResponse::Ok().content_type(Exposition::CONTENT_TYPE).body(text))
 }

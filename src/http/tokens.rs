@@ -113,7 +113,7 @@ pub async fn blocking<T: Send + 'static>(
 ) -> Result<T, ApiError> {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => Ok(done?),
-        Err(_) => Err(ApiError::new("INTERNAL", "Internal error")),
+        Err(_) => Err(ApiError::internal()),
     }
 }
 

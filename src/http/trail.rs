@@ -42,7 +42,7 @@ pub async fn list(
                 tracing::error!(%error, "the audit trail could not be read");
                 Err(crate::store::StoreError::StorageFailed.into())
             }
-            Err(_) => Err(ApiError::new("INTERNAL", "Internal error")),
+            Err(_) => Err(ApiError::internal()),
         }
     })
     .await

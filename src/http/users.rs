@@ -17,7 +17,7 @@ use super::{audited, edge, tokens};
 use crate::audit::Event;
 use crate::auth::{Scope, Scopes};
 use crate::domain::Table;
-use crate::store::{Asked, Summary};
+use crate::store::{CacheKey, Summary};
 
 /// `GET /api/users/{user_id}/summary`
 ///
@@ -31,7 +31,7 @@ pub async fn summary(
     let store = state.store()?;
     let scopes = Table::PUBLIC.into_iter().map(Scope::read).fold(Scopes::NONE, Scopes::and);
     let (_, user) = reader_of(&caller, scopes, &req, Some(&path_user(&req)?))?;
-    let asked = Asked { what: "summary".to_owned(), user: user.clone() };
+    let asked = CacheKey { what: "summary".to_owned(), user: user.clone() };
     remembered(&req, &state, asked, &Table::PUBLIC, || async {
         Ok(shown(&store.summary(&user).await?).to_string().into())
     })
@@ -94,8 +94,7 @@ pub async fn erase(
         }
         Ok::<_, ApiError>((erased, gone))
     });
-    let (erased, tokens) =
-        work.await.map_err(|_| ApiError::new("INTERNAL", "Internal error"))??;
+    let (erased, tokens) = work.await.map_err(|_| ApiError::internal())??;
     let body = json!({
         "success": true,
         "message": "User erased",

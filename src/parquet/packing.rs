@@ -10,12 +10,13 @@
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ::parquet::arrow::arrow_writer::ArrowColumnChunk;
 use ::parquet::basic::{Compression, ZstdLevel};
 use ::parquet::column::page_store::{
     InMemoryPageStore, PageKey, PageStore, PageStoreArgs, PageStoreFactory,
 };
+use ::parquet::column::writer::ColumnCloseResult;
 use ::parquet::errors::{ParquetError as CrateError, Result as CrateResult};
+use ::parquet::file::metadata::ColumnChunkMetaDataBuilder;
 use bytes::Bytes;
 use zstd::bulk::Compressor;
 
@@ -60,28 +61,30 @@ impl Packing {
         Self { level, columns }
     }
 
-    /// Says in a column's metadata what its pages have become.
-    pub(super) fn describe(&self, column: usize, chunk: &mut ArrowColumnChunk) -> CrateResult<()> {
-        let Some(Some(pages)) = self.columns.get(column) else { return Ok(()) };
+    /// A column's metadata, to be built, with what its pages have become; its index is put right.
+    pub(super) fn describe(
+        &self,
+        column: usize,
+        close: &mut ColumnCloseResult,
+    ) -> CrateResult<ColumnChunkMetaDataBuilder> {
+        let metadata = close.metadata.clone().into_builder();
+        let Some(Some(pages)) = self.columns.get(column) else { return Ok(metadata) };
         let pages = pages.lock().unwrap_or_else(PoisonError::into_inner);
-        let close = chunk.close_mut();
         let bytes: usize = pages.sizes.iter().sum();
         close.bytes_written = bytes as u64;
         let uncompressed = close.metadata.uncompressed_size() - signed(pages.shorter)?;
-        let metadata = close.metadata.clone().into_builder();
-        close.metadata = metadata
+        let metadata = metadata
             .set_compression(Compression::ZSTD(self.level))
             .set_total_compressed_size(signed(bytes)?)
-            .set_total_uncompressed_size(uncompressed)
-            .build()?;
-        let Some(index) = &mut close.offset_index else { return Ok(()) };
+            .set_total_uncompressed_size(uncompressed);
+        let Some(index) = &mut close.offset_index else { return Ok(metadata) };
         let mut offset = 0;
         for (location, size) in index.page_locations.iter_mut().zip(&pages.sizes) {
             location.offset = offset;
             location.compressed_page_size = i32::try_from(*size).map_err(too_large)?;
             offset += signed(*size)?;
         }
-        Ok(())
+        Ok(metadata)
     }
 }
 
@@ -264,7 +267,11 @@ mod tests {
                 writer.write(&leaf).expect("written");
             }
             let mut chunk = writer.close().expect("chunk");
-            packing.describe(n, &mut chunk).expect("described");
+            let close = chunk.close_mut();
+            close.metadata = packing
+                .describe(n, close)
+                .and_then(ColumnChunkMetaDataBuilder::build)
+                .expect("metadata");
             chunk.append_to_row_group(&mut group).expect("appended");
         }
         group.close().expect("group");

@@ -94,12 +94,13 @@ impl<'a> FileWriter<'a> {
             }
             give_way();
             let mut chunk = writer.close()?;
-            packing.describe(column, &mut chunk)?;
-            let said = &mut chunk.close_mut().metadata;
-            if said.dictionary_page_offset().is_none() {
+            let close = chunk.close_mut();
+            let mut said = packing.describe(column, close)?;
+            if close.metadata.dictionary_page_offset().is_none() {
                 // Which pages have a dictionary, where none has.
-                *said = said.clone().into_builder().clear_page_encoding_stats().build()?;
+                said = said.clear_page_encoding_stats();
             }
+            close.metadata = said.build()?;
             chunk.append_to_row_group(&mut group)?;
         }
         group.close()?;

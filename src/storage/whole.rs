@@ -99,6 +99,7 @@ mod tests {
             self.inner.delete_tree(folder).await
         }
     }
+
     async fn restless(
         times: usize,
         by: fn(usize) -> Option<Bytes>,

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
 use super::front::{Found, Front, Made};
-use super::{Asked, Listing, Store};
+use super::{CacheKey, Listing, Store};
 use crate::actors::listing_cache::{Forget, Keep, Lookup, Used};
 use crate::domain::{Table, UserId};
 
@@ -18,7 +18,7 @@ impl Store {
     /// The answer to what is `asked`, where the worker's own `front` knows the way to it and no
     /// record that it was made from has changed since.
     #[must_use]
-    pub fn at_hand(&self, front: &Front, asked: &Asked) -> Option<Arc<Listing>> {
+    pub fn at_hand(&self, front: &Front, asked: &CacheKey) -> Option<Arc<Listing>> {
         let Found { listing, tell } = front.find(asked, self.shared.env.clock.monotonic())?;
         self.cache_counts.hits.fetch_add(1, Ordering::Relaxed);
         if tell {
@@ -38,7 +38,7 @@ impl Store {
     pub async fn cached<E>(
         &self,
         front: &Front,
-        asked: Asked,
+        asked: CacheKey,
         tables: &[Table],
         make: impl Future<Output = Result<Bytes, E>>,
     ) -> Result<Arc<Listing>, E> {

@@ -36,7 +36,7 @@ use std::time::Duration;
 use actix::{Actor, Addr};
 
 pub use crate::actors::StoreError;
-pub use crate::actors::listing_cache::{CacheCounts, CacheKey as Asked, Listing};
+pub use crate::actors::listing_cache::{CacheCounts, CacheKey, Listing};
 pub use crate::actors::messages::{Precondition, Written};
 pub use crate::actors::usage::Quota;
 pub use adopt::Adopted;

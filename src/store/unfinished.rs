@@ -12,7 +12,7 @@ use crate::actors::supervisor::Fence;
 use crate::domain::{Table, UserId};
 use crate::log::Lsn;
 use crate::parquet::FileView;
-use crate::storage::{StorageError, layout};
+use crate::storage::{StorageError, layout, read_whole};
 
 /// How long a new attempt waits at first, and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
@@ -162,14 +162,12 @@ async fn holds_newer(
     lsn: Lsn,
 ) -> Result<bool, StorageError> {
     for key in super::survey::stored_partitions(shared, user, table).await? {
-        let mut path = layout::partition_file(&key);
-        let mut meta = shared.storage.head(&path).await?;
-        if meta.is_none() {
-            path = layout::archive_file(&key);
-            meta = shared.storage.head(&path).await?;
+        let storage = shared.storage.as_ref();
+        let mut file = read_whole(storage, &layout::partition_file(&key)).await?;
+        if file.is_none() {
+            file = read_whole(storage, &layout::archive_file(&key)).await?;
         }
-        let Some(meta) = meta else { continue };
-        let bytes = shared.storage.read(&path, 0..meta.len).await?;
+        let Some((bytes, _)) = file else { continue };
         let applied = FileView::open(&bytes).ok().and_then(|view| {
             view.footer().filter(|f| f.log_id == shared.log.log_id()).map(|f| f.applied_lsn)
         });

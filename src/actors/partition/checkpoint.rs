@@ -23,7 +23,7 @@ use crate::parquet::legacy::redacted;
 use crate::parquet::{
     self, AdoptedFile, Base, Changes, Fetched, FileView, Footer, Options, ParquetError, RangeSource,
 };
-use crate::storage::{PutIf, StorageError, layout};
+use crate::storage::{PutIf, StorageError, layout, read_whole};
 
 /// Why a checkpoint was not written. The file is as it was; the log still has the changes.
 #[derive(Debug, Error)]
@@ -225,13 +225,13 @@ pub async fn keep(
         let Some(path) = folder.listed(&name) else { break };
         match shared.storage.put(&path, bytes.clone(), PutIf::Absent).await {
             Err(StorageError::Conflict) => {
-                let Some(meta) = shared.storage.head(&path).await? else { continue };
-                let there = shared.storage.read(&path, 0..meta.len).await?;
+                let found = read_whole(shared.storage.as_ref(), &path).await?;
+                let Some((there, version)) = found else { continue };
                 if there == bytes {
                     return Ok(());
                 }
                 if there == raw {
-                    let replaced = PutIf::Version(meta.version);
+                    let replaced = PutIf::Version(version);
                     let put = shared.storage.put(&path, bytes, replaced).await;
                     return put.map(|_| ()).map_err(CheckpointError::from);
                 }

@@ -46,7 +46,7 @@ pub async fn docs_file(req: HttpRequest, file: Path<String>) -> HttpResponse {
         Ok(None) => ApiError::no_route().error_response(),
         Err(error) => {
             tracing::error!(%error, path = req.path(), "a file of the documentation page is broken");
-            ApiError::new("INTERNAL", "Internal error").error_response()
+            ApiError::internal().error_response()
         }
     }
 }
