@@ -49,8 +49,9 @@ pub(super) struct Packing {
 struct Pages {
     /// Bytes of each, with its header.
     sizes: Vec<usize>,
-    /// By how many bytes the headers became shorter: they hold the page's size.
-    shorter: usize,
+    /// Bytes by which the headers became longer: they hold the page's size, which a page that
+    /// cannot be compressed exceeds.
+    longer: i64,
 }
 
 impl Packing {
@@ -72,7 +73,7 @@ impl Packing {
         let pages = pages.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes: usize = pages.sizes.iter().sum();
         close.bytes_written = bytes as u64;
-        let uncompressed = close.metadata.uncompressed_size() - signed(pages.shorter)?;
+        let uncompressed = close.metadata.uncompressed_size() + pages.longer;
         let metadata = metadata
             .set_compression(Compression::ZSTD(self.level))
             .set_total_compressed_size(signed(bytes)?)
@@ -120,7 +121,7 @@ impl PageStore for Packed {
                 let said = with_size(header, page.len())?;
                 let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
                 pages.sizes.push(said.len() + page.len());
-                pages.shorter += header.len().saturating_sub(said.len());
+                pages.longer += signed(said.len())? - signed(header.len())?;
                 *header = said;
                 self.parts.push(page);
             }
@@ -215,13 +216,19 @@ mod tests {
     use ::parquet::arrow::arrow_writer::{ArrowRowGroupWriterFactory, compute_leaves};
     use ::parquet::file::properties::WriterProperties;
     use ::parquet::file::writer::SerializedFileWriter;
-    use arrow::array::{ArrayRef, Int64Array, StringArray};
+    use arrow::array::{ArrayRef, BinaryArray, Int64Array, StringArray};
     use arrow::datatypes::{DataType, Field, Schema};
 
     use super::*;
 
-    /// A file of one row group, compressed here or by the crate.
-    fn written(rows: i64, level: i32, here: bool) -> Vec<u8> {
+    /// A file of one row group, compressed here or by the crate, with so many bytes a row that
+    /// cannot be compressed.
+    fn written(rows: i64, noise: usize, level: i32, here: bool) -> Vec<u8> {
+        let mut state = 1_u64;
+        let mut random = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state.to_be_bytes()[0]
+        };
         let nothing: StringArray = (0..rows).map(|_| None::<String>).collect();
         let texts = |text: fn(i64) -> String| StringArray::from_iter_values((0..rows).map(text));
         let columns: Vec<ArrayRef> = vec![
@@ -234,6 +241,9 @@ mod tests {
                 format!("{:x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15_u64.cast_signed()))
             })),
             Arc::new(texts(|n| format!("{}", n % 5))),
+            Arc::new(BinaryArray::from_iter_values(
+                (0..rows).map(|_| (0..noise).map(|_| random()).collect::<Vec<u8>>()),
+            )),
         ];
         let fields = columns.iter().enumerate();
         let field = |(n, column): (usize, &ArrayRef)| {
@@ -242,7 +252,7 @@ mod tests {
         let schema = Arc::new(Schema::new(fields.map(field).collect::<Vec<_>>()));
         assert_eq!(schema.field(0).data_type(), &DataType::Utf8);
         let level = ZstdLevel::try_new(level).expect("level");
-        let packed = [true, true, true, true, false];
+        let packed = [true, true, true, true, false, true];
         let mut properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(level))
             .set_dictionary_enabled(false)
@@ -283,9 +293,15 @@ mod tests {
     fn the_file_is_byte_for_byte_what_the_crate_would_have_written() {
         for rows in [1, 2, 100, 255, 256, 257, 5000] {
             for level in [1, 3, 9] {
-                let (ours, theirs) = (written(rows, level, true), written(rows, level, false));
+                let (ours, theirs) =
+                    (written(rows, 3, level, true), written(rows, 3, level, false));
                 assert!(ours == theirs, "{rows} rows at level {level}");
             }
+        }
+        // Where a page becomes larger, so may the number in its header.
+        for noise in (40..80).chain(8150..8210) {
+            let (ours, theirs) = (written(1, noise, 1, true), written(1, noise, 1, false));
+            assert!(ours == theirs, "a page of {noise} bytes and more");
         }
     }
 
