@@ -190,7 +190,8 @@ mod tests {
         let one_day = 86_400_000_000;
         // Around the bounds of four digits, and days and times all over them.
         let bounds = [-62_167_219_200_000_001, -62_167_219_200_000_000, MAX_MICROS, MAX_MICROS + 1];
-        let all_over = (-720_000..2_900_000).step_by(977).map(|day| day * one_day + day * 7_919_773);
+        let all_over =
+            (-720_000..2_900_000).step_by(977).map(|day| day * one_day + day * 7_919_773);
         for micros in bounds.into_iter().chain(all_over) {
             let (at, utc) = (Micros(micros), Micros(micros).utc().expect("in range"));
             let rest = utc.format("-%m-%dT%H:%M:%S%.6fZ");

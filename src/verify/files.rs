@@ -133,7 +133,7 @@ impl Files<'_> {
             self.report.note(Code::FileMisplaced, path, what);
         }
         *owner = Some(key.user().clone());
-        self.lsn(path, footer);
+        self.lsn(path, &key, footer);
         let damaged = parquet::check(&view, &source)?;
         let lost: HashSet<usize> = damaged.iter().filter_map(|part| part.group).collect();
         for part in &damaged {
@@ -142,12 +142,16 @@ impl Files<'_> {
         self.rows(&view, &source, (path, &key), &lost, ids)
     }
 
-    fn lsn(&mut self, path: &str, footer: &parquet::Footer) {
+    fn lsn(&mut self, path: &str, key: &PartitionKey, footer: &parquet::Footer) {
         if Some(footer.log_id) != self.log.log_id {
             let what = "its footer counts in another log: all of this log's records are applied \
                         over it";
             self.report.note(Code::OtherLog, path, what);
-        } else if Lsn::new(footer.applied_lsn) > self.log.given {
+            return;
+        }
+        let through = Lsn::new(footer.applied_lsn);
+        self.log.orphans.held(key, through);
+        if through > self.log.given {
             self.log.ahead.push((path.to_owned(), footer.applied_lsn));
         }
     }
@@ -180,7 +184,10 @@ impl Files<'_> {
                 self.report.note(Code::FileDamaged, path, &what);
             }
             for row in rows {
-                self.keyring.check(self.report, (path, key, None), &row, self.options.deep);
+                let at = (path, key, None);
+                if let Some(lost) = self.keyring.check(self.report, at, &row, self.options.deep) {
+                    self.report.add(lost);
+                }
                 self.id(path, row.id.clone(), key.month(), ids, &mut twice);
             }
         }

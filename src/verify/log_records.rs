@@ -6,9 +6,10 @@ use std::path::Path;
 use uuid::Uuid;
 
 use super::ids::{Ids, Suspect};
+use super::orphans::Orphans;
 use super::report::{Code, Finding as Found, Report};
 use super::{Keyring, Options, VerifyError};
-use crate::domain::{PartitionKey, Table, UserId};
+use crate::domain::{PartitionKey, Row, Table, UserId};
 use crate::env::Env;
 use crate::log::payload::{self, Op};
 use crate::log::{self, Finding, Lsn, Subject};
@@ -22,6 +23,8 @@ pub(super) struct LogRecords {
     ids: HashMap<(UserId, Table), Ids>,
     /// Ids that may be in two months.
     pub(super) suspects: Vec<Suspect>,
+    /// Credentials whose key is gone.
+    pub(super) orphans: Orphans,
     /// Files whose footer was ahead of the log when it was read: path and LSN.
     pub(super) ahead: Vec<(String, u64)>,
 }
@@ -57,8 +60,12 @@ impl LogRecords {
                     Ok(ops) => {
                         for (key, op) in keys.iter().zip(&ops) {
                             let at = (&file[..], key, Some(lsn.get()));
-                            if let Op::Put(row) = op {
-                                keyring.check(report, at, row, options.deep);
+                            let (Op::Put(Row { id, .. }) | Op::Delete(id)) = op;
+                            self.orphans.replaced(key, id);
+                            if let Op::Put(row) = op
+                                && let Some(orphan) = keyring.check(report, at, row, options.deep)
+                            {
+                                self.orphans.found(key, &row.id, *lsn, orphan);
                             }
                             self.note(key, op);
                         }
@@ -72,7 +79,8 @@ impl LogRecords {
                     }),
                 }
             }
-            Finding::Record { .. } | Finding::Segment { .. } => {}
+            Finding::Record { subject: Subject::Erased(user), .. } => self.orphans.erased(user),
+            Finding::Segment { .. } => {}
         };
         let checked = log::check(env, &data.join("log"), &mut visitor, step)?;
         self.log_id = checked.log_id;

@@ -12,6 +12,7 @@
 mod files;
 mod ids;
 mod log_records;
+mod orphans;
 mod report;
 mod sealed;
 mod suspects;
@@ -87,6 +88,7 @@ pub fn verify(
     records.check(env, data, keyring, options, &mut report, &mut step)?;
     let mut files = Files { env, data, keyring, options, report: &mut report, log: &mut records };
     files.check_all(&mut step)?;
+    std::mem::take(&mut records.orphans).settle(&mut report);
     stray(env, data, &mut report)?;
     suspects::settle(env, data, &mut records, &mut report)?;
     report.elapsed = env.clock.monotonic().saturating_sub(started);

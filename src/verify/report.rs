@@ -67,6 +67,7 @@ codes! {
     LegacyUnreadable = "LEGACY_UNREADABLE", Damage, "a kept file of the Python service that cannot be read";
     TornTail = "TORN_TAIL", Note, "the beginning of a log record that was never acknowledged";
     OtherLog = "OTHER_LOG", Note, "a file whose footer counts in another log";
+    SealedKeyRetired = "SEALED_KEY_RETIRED", Note, "log records that nothing reads any more, sealed with a key that the ring lacks";
     KeysNotChecked = "KEYS_NOT_CHECKED", Note, "sealed credentials without a ring to check their keys with";
     Temporary = "TEMPORARY", Note, "a half-written file";
     Unexpected = "UNEXPECTED", Note, "something in a table's folder that the store does not read";

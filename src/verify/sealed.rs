@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::report::{Code, Report};
+use super::report::{Code, Finding, Report};
 use crate::crypto::envelope::Stored;
 use crate::crypto::{KeyId, LocalKeys, Owner, Ring, SealError, Sealer};
 use crate::domain::{PartitionKey, Row};
@@ -57,34 +57,43 @@ impl Keyring {
         has(&self.held)
     }
 
-    /// Checks the credentials of a row, where it has some. `open`: whether to open them.
+    /// Checks the credentials of a row, where it has some. `open`: whether to open them. A key
+    /// that the ring lacks is handed back: it may be gone on purpose.
+    #[must_use]
     pub(super) fn check(
         &mut self,
         report: &mut Report,
         (file, key, lsn): (&str, &PartitionKey, Option<u64>),
         row: &Row,
         open: bool,
-    ) {
-        let Some(bytes) = row.sealed() else { return };
-        let mut say = |code, what: String| {
+    ) -> Option<Finding> {
+        let bytes = row.sealed()?;
+        let finding = |code, what: String| {
             let what = format!("record {}: {what}", row.id);
-            report.add(super::Finding { code, file: file.to_owned(), what, offset: None, lsn });
+            Finding { code, file: file.to_owned(), what, offset: None, lsn }
         };
         let envelope = match Stored::parse(bytes) {
             // Its credentials are in a file of `legacy/`, which is checked there.
-            Ok(Stored::KeptInLegacy { .. }) => return,
+            Ok(Stored::KeptInLegacy { .. }) => return None,
             Ok(Stored::Sealed(envelope)) => envelope,
-            Err(error) => return say(Code::SealedMalformed, error.to_string()),
+            Err(error) => {
+                report.add(finding(Code::SealedMalformed, error.to_string()));
+                return None;
+            }
         };
+        *report.sealed.entry(envelope.key_id.as_str().to_owned()).or_default() += 1;
         match self.knows(&envelope.key_id) {
             Some(false) => {
-                say(Code::SealedKeyUnknown, format!("key {} is not in the ring", envelope.key_id));
+                let what = format!("key {} is not in the ring", envelope.key_id);
+                return Some(finding(Code::SealedKeyUnknown, what));
             }
             Some(true) if open => {
                 let owner = Owner { user: key.user(), table: key.table(), id: &row.id };
                 match self.open(&owner, bytes) {
                     Some(Ok(())) => report.opened += 1,
-                    Some(Err(error)) => say(Code::SealedDoesNotOpen, error.to_string()),
+                    Some(Err(error)) => {
+                        report.add(finding(Code::SealedDoesNotOpen, error.to_string()));
+                    }
                     None => {}
                 }
             }
@@ -95,7 +104,7 @@ impl Keyring {
                 report.note(Code::KeysNotChecked, file, what);
             }
         }
-        *report.sealed.entry(envelope.key_id.as_str().to_owned()).or_default() += 1;
+        None
     }
 
     fn open(&self, owner: &Owner<'_>, bytes: &[u8]) -> Option<Result<(), SealError>> {

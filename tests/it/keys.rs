@@ -267,6 +267,12 @@ async fn a_rotation_is_followed_under_writers_and_the_old_key_goes_only_then() {
     assert_eq!((in_files(&data, &first), in_files(&data, &second)), (0, all));
     assert!(done(&data, &["retire", &first]).contains("retired"));
     assert_eq!(ring(&data), (vec![second.clone()], second.clone()));
+    // The log remembers what was sealed with it. Nothing reads that any more: no damage.
+    let path = data.to_str().expect("path");
+    let (code, out, _) = run(program(&["verify", "--deep", "--json", "--data", path]));
+    let report: Value = serde_json::from_str(&out).expect("report");
+    assert_eq!((code, report["sound"].as_bool()), (0, Some(true)), "{report}");
+    assert_eq!(report["counts"], json!({ "SEALED_KEY_RETIRED": 1 }), "{report}");
     for (user, number, id) in &ids {
         assert_eq!(opens(&server, user, id).await, secret(user, *number));
     }
