@@ -65,7 +65,7 @@ impl LogRecords {
                             if let Op::Put(row) = op
                                 && let Some(orphan) = keyring.check(report, at, row, options.deep)
                             {
-                                self.orphans.found(key, &row.id, *lsn, orphan);
+                                self.orphans.found(key, id, orphan);
                             }
                             self.note(key, op);
                         }

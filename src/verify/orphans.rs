@@ -13,34 +13,35 @@ use crate::log::Lsn;
 #[derive(Default)]
 pub(super) struct Orphans {
     /// By partition and record, the newest change: what a start may have to read.
-    newest: HashMap<PartitionKey, HashMap<RecordId, (Lsn, Finding)>>,
+    newest: HashMap<PartitionKey, HashMap<RecordId, Finding>>,
     /// How many nothing reads any more, by segment.
     idle: BTreeMap<String, u64>,
 }
 
 impl Orphans {
     /// Notes a change whose key is gone; it is newer than all before it.
-    pub(super) fn found(&mut self, key: &PartitionKey, id: &RecordId, lsn: Lsn, finding: Finding) {
-        self.newest.entry(key.clone()).or_default().insert(id.clone(), (lsn, finding));
+    pub(super) fn found(&mut self, key: &PartitionKey, id: &RecordId, finding: Finding) {
+        self.newest.entry(key.clone()).or_default().insert(id.clone(), finding);
     }
 
     /// A newer change of a record: what was found of it before is not read any more.
     pub(super) fn replaced(&mut self, key: &PartitionKey, id: &RecordId) {
         let before = self.newest.get_mut(key).and_then(|records| records.remove(id));
-        self.rest(before.map(|(_, finding)| finding));
+        self.rest(before);
     }
 
     /// A user is erased: nothing that was said of his records before is read any more.
     pub(super) fn erased(&mut self, user: &UserId) {
         let gone: Vec<_> = self.newest.extract_if(|key, _| key.user() == user).collect();
-        self.rest(gone.into_iter().flat_map(|(_, records)| records.into_values().map(|(_, f)| f)));
+        self.rest(gone.into_iter().flat_map(|(_, records)| records.into_values()));
     }
 
     /// A partition's file holds all changes through this one: older ones are not read any more.
     pub(super) fn held(&mut self, key: &PartitionKey, through: Lsn) {
         let Some(records) = self.newest.get_mut(key) else { return };
-        let old: Vec<_> = records.extract_if(|_, (lsn, _)| *lsn <= through).collect();
-        self.rest(old.into_iter().map(|(_, (_, finding))| finding));
+        let is_old = |finding: &Finding| finding.lsn.is_some_and(|lsn| Lsn::new(lsn) <= through);
+        let old: Vec<_> = records.extract_if(|_, finding| is_old(finding)).collect();
+        self.rest(old.into_iter().map(|(_, finding)| finding));
     }
 
     fn rest(&mut self, findings: impl IntoIterator<Item = Finding>) {
@@ -51,8 +52,7 @@ impl Orphans {
 
     /// Reports what is left, once all files were looked at.
     pub(super) fn settle(self, report: &mut Report) {
-        let left = self.newest.into_values().flat_map(HashMap::into_values);
-        let mut left: Vec<_> = left.map(|(_, finding)| finding).collect();
+        let mut left: Vec<_> = self.newest.into_values().flat_map(HashMap::into_values).collect();
         left.sort_by_key(|finding| finding.lsn);
         for finding in left {
             report.add(finding);
@@ -87,7 +87,7 @@ mod tests {
             offset: None,
             lsn: Some(lsn),
         };
-        orphans.found(&key(user), &id(name), Lsn::new(lsn), finding);
+        orphans.found(&key(user), &id(name), finding);
     }
 
     /// LSNs of damages, and how many changes are idle.
